@@ -1,0 +1,213 @@
+//! Handlers: what turns callbacks into events.
+//!
+//! The life of a handler: its settings are decoded and [checked](HandlerConfig::check) → it is
+//! [opened](HandlerConfig::open) → [`handle`](Handler::handle) is called, by several lanes at once → it is dropped. After
+//! a panic, or a call that does not come back, it is dropped and opened anew.
+
+use std::{sync::Arc, time::Instant};
+
+use async_trait::async_trait;
+use schemars::{JsonSchema, Schema};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::{
+    Callback, CheckContext, HandlerError, NewEvent, OpenContext, OpenError, Origin, PhaseFilter, SettingError, settings,
+};
+
+/// The settings of a handler, `[handlers.<name>]` in the configuration.
+///
+/// The dispatcher decodes them; give the struct `#[serde(deny_unknown_fields)]`, so that a misspelt key is reported, and
+/// a doc comment per field, which becomes its help. The keys in [`RESERVED_KEYS`](crate::RESERVED_KEYS) are the
+/// dispatcher's own.
+#[async_trait]
+pub trait HandlerConfig: DeserializeOwned + JsonSchema + Send + Sync + 'static {
+    /// What these settings open.
+    type Handler: Handler;
+
+    /// Finds what is wrong with the settings beyond their types. It may look at the file system; it changes nothing and
+    /// contacts nobody. Called by `dispatcher check` and at every start, before anything is opened.
+    ///
+    /// # Errors
+    /// Every finding, each naming its key.
+    fn check(&self, _: &CheckContext) -> Result<(), Vec<SettingError>> {
+        Ok(())
+    }
+
+    /// Whether every event it emits is the callback itself ([`NewEvent::forwarding`]). Sinks that pass on Tencent's own
+    /// bytes take events from such handlers only.
+    fn forwards(&self) -> bool {
+        false
+    }
+
+    /// Makes the handler. It may do I/O, and may be called again: after a panic, or after it failed.
+    ///
+    /// # Errors
+    /// When it cannot work now. The dispatcher tries again after backoff; callbacks wait in the journal.
+    async fn open(&self, cx: &OpenContext) -> Result<Self::Handler, OpenError>;
+}
+
+/// Turns callbacks into events.
+#[async_trait]
+pub trait Handler: Send + Sync + 'static {
+    /// Makes events of one callback that is durable in the journal; none is a fine answer.
+    ///
+    /// It is called **at least once** per callback – after a crash once more – and **in order per key**: never for two
+    /// callbacks of one app and key at a time, and for the later one only when the earlier is done or given up on.
+    /// Callbacks with different keys come concurrently, as many as the handler has `lanes`. The events it returns enter
+    /// the journal exactly once per callback; other effects it has can be repeated.
+    ///
+    /// It may take its time, up to the handler's `timeout`, and may be dropped at any `.await` when that is over. It runs
+    /// on a thread of its own: blocking it delays this handler and nothing else.
+    ///
+    /// # Errors
+    /// See [`HandlerError`]: a failure takes one of the callback's attempts, a permanent one makes it a dead letter.
+    async fn handle(&self, callback: &Callback, cx: &HandleContext) -> Result<Vec<NewEvent>, HandlerError>;
+}
+
+/// The circumstances of one call of [`Handler::handle`].
+#[derive(Clone, Debug)]
+pub struct HandleContext {
+    /// When the call is dropped if it has not returned.
+    pub deadline: Instant,
+    /// Which attempt this is, from 1.
+    pub attempt: u32,
+    /// Whether the callback is handled again because someone asked for it.
+    pub replay: bool,
+}
+
+/// A registered handler: what [`handler!`](crate::handler!) makes.
+pub struct HandlerPlugin {
+    /// The name that `type` says in the configuration.
+    pub name: &'static str,
+    /// The patterns of the commands it selects unless the configuration says otherwise.
+    pub commands: &'static [&'static str],
+    /// The phases it selects unless the configuration says otherwise.
+    pub phase: PhaseFilter,
+    /// Where it comes from.
+    pub origin: Origin,
+    decode: fn(&Value) -> Result<Arc<dyn HandlerSettings>, SettingError>,
+    schema: fn() -> Schema,
+}
+
+inventory::collect!(HandlerPlugin);
+
+impl HandlerPlugin {
+    /// What [`handler!`](crate::handler!) calls.
+    #[must_use]
+    pub const fn new<C: HandlerConfig>(
+        name: &'static str,
+        commands: &'static [&'static str],
+        phase: PhaseFilter,
+        origin: Origin,
+    ) -> HandlerPlugin {
+        HandlerPlugin { name, commands, phase, origin, decode: decode::<C>, schema: schema::<C> }
+    }
+
+    /// Decodes its settings out of a section that holds nothing else.
+    ///
+    /// # Errors
+    /// The first place where the section does not fit.
+    pub fn decode(&self, section: &Value) -> Result<Arc<dyn HandlerSettings>, SettingError> {
+        (self.decode)(section)
+    }
+
+    /// The JSON Schema of its settings.
+    #[must_use]
+    pub fn schema(&self) -> Schema {
+        (self.schema)()
+    }
+}
+
+/// Decoded settings of a handler whose type is no longer known. For the dispatcher; plugins implement
+/// [`HandlerConfig`], which makes them this.
+#[async_trait]
+pub trait HandlerSettings: Send + Sync {
+    /// [`HandlerConfig::check`].
+    ///
+    /// # Errors
+    /// Every finding.
+    fn check(&self, cx: &CheckContext) -> Result<(), Vec<SettingError>>;
+
+    /// [`HandlerConfig::forwards`].
+    fn forwards(&self) -> bool;
+
+    /// [`HandlerConfig::open`].
+    ///
+    /// # Errors
+    /// When it cannot work now.
+    async fn open(&self, cx: &OpenContext) -> Result<Arc<dyn Handler>, OpenError>;
+}
+
+#[async_trait]
+impl<C: HandlerConfig> HandlerSettings for C {
+    fn check(&self, cx: &CheckContext) -> Result<(), Vec<SettingError>> {
+        HandlerConfig::check(self, cx)
+    }
+
+    fn forwards(&self) -> bool {
+        HandlerConfig::forwards(self)
+    }
+
+    async fn open(&self, cx: &OpenContext) -> Result<Arc<dyn Handler>, OpenError> {
+        Ok(Arc::new(HandlerConfig::open(self, cx).await?))
+    }
+}
+
+fn decode<C: HandlerConfig>(section: &Value) -> Result<Arc<dyn HandlerSettings>, SettingError> {
+    Ok(Arc::new(settings::decode::<C>(section)?))
+}
+
+fn schema<C: HandlerConfig>() -> Schema {
+    schemars::schema_for!(C)
+}
+
+/// Describes a handler for [`inventory::submit!`](https://docs.rs/inventory): its settings type, its name, the commands
+/// it selects by default, and the phase, if it does not select both.
+///
+/// ```
+/// # use async_trait::async_trait;
+/// # use dispatcher_core::*;
+/// inventory::submit! { handler!(QuietConfig, "quiet", ["Group.*"], phase = after) }
+///
+/// /// `[handlers.quiet]`.
+/// #[derive(serde::Deserialize, schemars::JsonSchema)]
+/// #[serde(deny_unknown_fields)]
+/// struct QuietConfig {}
+///
+/// #[async_trait]
+/// impl HandlerConfig for QuietConfig {
+///     type Handler = Quiet;
+///
+///     async fn open(&self, _: &OpenContext) -> Result<Quiet, OpenError> {
+///         Ok(Quiet)
+///     }
+/// }
+///
+/// struct Quiet;
+///
+/// #[async_trait]
+/// impl Handler for Quiet {
+///     async fn handle(&self, _: &Callback, _: &HandleContext) -> Result<Vec<NewEvent>, HandlerError> {
+///         Ok(vec![])
+///     }
+/// }
+///
+/// let registry = Registry::collect(&[]).unwrap();
+/// assert_eq!(registry.handler("quiet").unwrap().commands, ["Group.*"]);
+/// ```
+#[macro_export]
+macro_rules! handler {
+    ($config:ty, $name:literal, [$($command:literal),+ $(,)?]) => {
+        $crate::handler!(@ $config, $name, [$($command),+], Any)
+    };
+    ($config:ty, $name:literal, [$($command:literal),+ $(,)?], phase = before) => {
+        $crate::handler!(@ $config, $name, [$($command),+], Before)
+    };
+    ($config:ty, $name:literal, [$($command:literal),+ $(,)?], phase = after) => {
+        $crate::handler!(@ $config, $name, [$($command),+], After)
+    };
+    (@ $config:ty, $name:literal, [$($command:literal),+], $phase:ident) => {
+        $crate::HandlerPlugin::new::<$config>($name, &[$($command),+], $crate::PhaseFilter::$phase, $crate::origin!())
+    };
+}
