@@ -1,0 +1,361 @@
+//! The whole configuration.
+
+use std::{
+    collections::HashMap,
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use dispatcher_core::{CheckContext, Registry, Takes};
+use serde_json::{Map, Value};
+
+use crate::{
+    AppSection, CommandRule, Finding, Findings, HandlerInstance, IntakeSection, JournalSection, LogSection,
+    SignaturePolicy, SinkInstance,
+    decode::{self, suggest},
+    key_path::KeyPath,
+    plugins,
+    sections::CommandSection,
+    source::{Places, Source},
+};
+
+/// What Tencent waits for an answer, by its documentation.
+const TENCENT_WAITS: Duration = Duration::from_secs(2);
+
+/// What `dispatcher.toml` says, checked.
+#[derive(Clone)]
+pub struct Config {
+    /// `[intake]`.
+    pub intake: IntakeSection,
+    /// `[[apps]]`; at least one, no name and no SDKAppID twice.
+    pub apps: Vec<AppSection>,
+    /// `[commands."PATTERN"]`.
+    pub commands: Vec<CommandRule>,
+    /// `[journal]`.
+    pub journal: JournalSection,
+    /// `[handlers.<name>]`, by name.
+    pub handlers: Vec<HandlerInstance>,
+    /// `[sinks.<name>]`, by name.
+    pub sinks: Vec<SinkInstance>,
+    /// `[log]`.
+    pub log: LogSection,
+    /// What looks wrong but need not be.
+    pub warnings: Vec<Finding>,
+    places: Option<Places>,
+}
+
+impl Config {
+    /// Reads and checks the file at `path`. Blocks on the disk; binds, creates and writes nothing.
+    ///
+    /// # Errors
+    /// Everything that is wrong, each with file, line and key.
+    pub fn load(path: &Path, registry: &Registry) -> Result<Config, Findings> {
+        let file = path.display().to_string();
+        let text = fs::read_to_string(path).map_err(|err| {
+            let message = format!("cannot read the configuration: {err}; name another file with --config");
+            let finding = Finding { file: file.clone(), line: 0, key: String::new(), message };
+            Findings { errors: vec![finding], warnings: vec![] }
+        })?;
+        Config::parse(&file, &text, registry, &|name| std::env::var(name).ok())
+    }
+
+    /// Checks `text`, which is called `file` in findings, with variables from `environment`.
+    ///
+    /// # Errors
+    /// Everything that is wrong, each with line and key.
+    pub fn parse(
+        file: &str,
+        text: &str,
+        registry: &Registry,
+        environment: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Config, Findings> {
+        let (mut source, mut root) = Source::read(file, text, environment);
+        // Nothing more can be said of a file that is no TOML.
+        if source.n_errors() > 0 && root.is_empty() {
+            return Err(source.into_findings().0);
+        }
+        let config = Reader { source: &mut source, root: &mut root, registry }.config();
+        let (findings, places) = source.into_findings();
+        match config {
+            Some(config) if findings.errors.is_empty() => {
+                Ok(Config { warnings: findings.warnings, places: Some(places), ..config })
+            }
+            _ => Err(findings),
+        }
+    }
+
+    /// What turned out wrong with `key` only when it was put to use, as a finding with file and line.
+    #[must_use]
+    pub fn finding(&self, key: &str, message: impl Into<String>) -> Finding {
+        let message = message.into();
+        match &self.places {
+            Some(places) => places.finding(key, message),
+            None => Finding { file: String::new(), line: 0, key: key.to_owned(), message },
+        }
+    }
+}
+
+const SECTIONS: [&str; 7] = ["apps", "commands", "handlers", "intake", "journal", "log", "sinks"];
+
+struct Reader<'a> {
+    source: &'a mut Source,
+    root: &'a mut Map<String, Value>,
+    registry: &'a Registry,
+}
+
+impl Reader<'_> {
+    /// Reads every section before it gives up on any, so that all errors are found.
+    fn config(mut self) -> Option<Config> {
+        let unknown: Vec<String> = self.root.keys().filter(|key| !SECTIONS.contains(&key.as_str())).cloned().collect();
+        for key in unknown {
+            let hint = suggest(&key, &SECTIONS, "the sections are");
+            self.source.error(&root().key(&key), format!("unknown section; {hint}"));
+        }
+        let log = self.section("log");
+        let intake: Option<IntakeSection> = self.section("intake");
+        let apps = self.apps();
+        let commands = self.commands();
+        let journal: Option<JournalSection> = self.section("journal");
+        if let Some(intake) = &intake {
+            self.check_intake(intake, &apps);
+        }
+        if let Some(journal) = &journal {
+            self.check_journal(journal);
+        }
+        let made = journal.as_ref().and_then(|journal| journal.path.parent()).map(Path::to_path_buf);
+        let cx = CheckContext::new(made.into_iter().collect());
+        let (sinks, sink_names) = self.instances("sinks", |source, path, name, table, registry| {
+            plugins::sink(source, path, name, table, registry, &cx)
+        });
+        let (handlers, _) = self.instances("handlers", |source, path, name, table, registry| {
+            plugins::handler(source, path, name, table, registry, &cx)
+        });
+        self.check_references(&handlers, &sinks, &sink_names, &apps);
+        let (log, intake, journal) = (log?, intake?, journal?);
+        Some(Config { intake, apps, commands, journal, handlers, sinks, log, warnings: vec![], places: None })
+    }
+
+    fn table(&mut self, path: &KeyPath, value: Option<Value>) -> Option<Map<String, Value>> {
+        match value {
+            None => Some(Map::new()),
+            Some(Value::Object(table)) => Some(table),
+            Some(_) => {
+                self.source.error(path, format!("is not a section; write [{path}]"));
+                None
+            }
+        }
+    }
+
+    fn section<T: serde::de::DeserializeOwned + schemars::JsonSchema>(&mut self, name: &str) -> Option<T> {
+        let path = root().key(name);
+        let value = self.root.remove(name);
+        let table = self.table(&path, value)?;
+        decode::section(self.source, &path, table)
+    }
+
+    fn apps(&mut self) -> Vec<AppSection> {
+        let path = root().key("apps");
+        let sections = match self.root.remove("apps") {
+            Some(Value::Array(sections)) if !sections.is_empty() => sections,
+            Some(Value::Object(_)) => {
+                self.source.error(&path, "is one section; write [[apps]], with double brackets, for each app");
+                return Vec::new();
+            }
+            _ => {
+                self.source.error(&root(), "no app is configured; write [[apps]] with sdk_app_id, name and tokens");
+                return Vec::new();
+            }
+        };
+        let mut apps: Vec<AppSection> = Vec::new();
+        for (idx, section) in sections.into_iter().enumerate() {
+            let path = path.index(idx);
+            let Some(table) = self.table(&path, Some(section)) else { continue };
+            let Some(app) = decode::section::<AppSection>(self.source, &path, table) else { continue };
+            self.check_app(&path, &app, &apps);
+            apps.push(app);
+        }
+        apps
+    }
+
+    fn check_app(&mut self, path: &KeyPath, app: &AppSection, earlier: &[AppSection]) {
+        if let Some(other) = earlier.iter().find(|other| other.sdk_app_id == app.sdk_app_id) {
+            let message = format!("{} is the app {:?} already; write each app once", app.sdk_app_id, other.name);
+            self.source.error(&path.key("sdk_app_id"), message);
+        }
+        if earlier.iter().any(|other| other.name == app.name) {
+            self.source
+                .error(&path.key("name"), format!("another app is called {:?} already; choose another", app.name));
+        }
+        if !is_name(&app.name) {
+            self.source.error(&path.key("name"), NOT_A_NAME);
+        }
+        match app.tokens.len() {
+            0 if app.signature != SignaturePolicy::Off => {
+                let what = "no token to check signatures with; write tokens = [\"${DISPATCHER_TOKEN}\"] with the token of \
+                            the console's callback page, or, to try things out, signature = \"off\"";
+                self.source.error(&path.key("tokens"), what);
+            }
+            0..=2 => {}
+            n => {
+                let what = format!("{n} tokens; an app has one, or two while one replaces the other");
+                self.source.error(&path.key("tokens"), what);
+            }
+        }
+    }
+
+    fn commands(&mut self) -> Vec<CommandRule> {
+        let path = root().key("commands");
+        let value = self.root.remove("commands");
+        let mut rules = Vec::new();
+        for (name, section) in self.table(&path, value).unwrap_or_default() {
+            let path = path.key(&name);
+            let pattern = plugins::pattern(self.source, &path, &name);
+            let Some(table) = self.table(&path, Some(section)) else { continue };
+            let section = decode::section::<CommandSection>(self.source, &path, table);
+            if let (Some(pattern), Some(section)) = (pattern, section) {
+                rules.push(CommandRule { pattern, journal: section.journal });
+            }
+        }
+        rules
+    }
+
+    fn instances<T>(
+        &mut self,
+        section: &str,
+        read: impl Fn(&mut Source, &KeyPath, &str, Map<String, Value>, &Registry) -> Option<T>,
+    ) -> (Vec<T>, Vec<String>) {
+        let path = root().key(section);
+        let value = self.root.remove(section);
+        let (mut instances, mut names) = (Vec::new(), Vec::new());
+        for (name, value) in self.table(&path, value).unwrap_or_default() {
+            let path = path.key(&name);
+            if !is_name(&name) {
+                self.source.error(&path, NOT_A_NAME);
+            }
+            if let Some(table) = self.table(&path, Some(value)) {
+                instances.extend(read(self.source, &path, &name, table, self.registry));
+            }
+            names.push(name);
+        }
+        (instances, names)
+    }
+
+    fn check_intake(&mut self, intake: &IntakeSection, apps: &[AppSection]) {
+        let path = root().key("intake");
+        let is_path = intake.path.starts_with('/') && !intake.path.contains(['?', '#', ' ', '*']);
+        if intake.path != "*" && !is_path {
+            let what = format!("{:?} is not a path; write one such as \"/callback\", or \"*\" for any", intake.path);
+            self.source.error(&path.key("path"), what);
+        }
+        if intake.answer_within.get() >= TENCENT_WAITS || intake.answer_within.get().is_zero() {
+            let what = format!("{} is too late or too soon: Tencent waits 2s; write \"1500ms\"", intake.answer_within);
+            self.source.error(&path.key("answer_within"), what);
+        }
+        for (key, is_zero) in [
+            ("freshness", intake.freshness.get().is_zero()),
+            ("header_within", intake.header_within.get().is_zero()),
+            ("idle", intake.idle.get().is_zero()),
+            ("body_limit", intake.body_limit.bytes() == 0),
+        ] {
+            if is_zero {
+                self.source.error(&path.key(key), "zero would refuse everything; write more, or leave this key out");
+            }
+        }
+        if !intake.listen.ip().is_loopback() && !intake.allow_unsigned_remote {
+            let unsigned = |app: &AppSection| app.signature != SignaturePolicy::Required;
+            for (idx, _) in apps.iter().enumerate().filter(|(_, app)| unsigned(app)) {
+                let what = format!(
+                    "anybody who reaches {} could make callbacks up; write signature = \"required\", or, if something in \
+                     front checks signatures, [intake] allow_unsigned_remote = true",
+                    intake.listen
+                );
+                let at = root().key("apps").index(idx).key("signature");
+                self.source.error(&at, what);
+            }
+        }
+    }
+
+    fn check_journal(&mut self, journal: &JournalSection) {
+        let path = root().key("journal").key("path");
+        if journal.path.is_dir() || journal.path.file_name().is_none() {
+            let what = format!("{:?} is a folder; write a file, such as \"data/journal.db\"", journal.path);
+            return self.source.error(&path, what);
+        }
+        // The nearest folder that is there: what is missing below it is made at start.
+        let folder = journal.path.ancestors().skip(1).map(|folder| match folder.as_os_str().is_empty() {
+            true => PathBuf::from("."),
+            false => folder.to_path_buf(),
+        });
+        let Some(folder) = folder.into_iter().find(|folder| folder.exists()) else { return };
+        if !folder.is_dir() {
+            self.source.error(&path, format!("{folder:?} is not a folder; write a path below one"));
+        } else if rustix::fs::access(&folder, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK).is_err() {
+            self.source.error(
+                &path,
+                format!("may not write into {folder:?}; give this user the right to, or write another path"),
+            );
+        }
+    }
+
+    fn check_references(
+        &mut self,
+        handlers: &[HandlerInstance],
+        sinks: &[SinkInstance],
+        sink_names: &[String],
+        apps: &[AppSection],
+    ) {
+        let known_sinks: Vec<&str> = sink_names.iter().map(String::as_str).collect();
+        let known_apps: Vec<&str> = apps.iter().map(|app| app.name.as_str()).collect();
+        let by_name: HashMap<&str, &SinkInstance> = sinks.iter().map(|sink| (sink.name.as_str(), sink)).collect();
+        for handler in handlers {
+            let path = root().key("handlers").key(&handler.name);
+            for (idx, name) in handler.sinks.iter().enumerate() {
+                let at = path.key("sinks").index(idx);
+                if !known_sinks.contains(&name.as_str()) {
+                    let hint = suggest(name, &known_sinks, "the sinks are");
+                    self.source.error(&at, format!("no sink {name:?}; {hint}"));
+                }
+                if handler.sinks[..idx].contains(name) {
+                    self.source.error(&at, format!("{name:?} is named twice; write it once"));
+                }
+                let Some(sink) = by_name.get(name.as_str()) else { continue };
+                if let (Takes::ForwardedOnly { because }, false) = (sink.settings.takes(), handler.settings.forwards())
+                {
+                    let what = format!(
+                        "{name:?} takes forwarded callbacks only, because of {because}; this handler makes events of its \
+                         own: feed that sink from a handler of type \"forward\", or change that setting"
+                    );
+                    self.source.error(&at, what);
+                }
+                if handler.enabled && !sink.enabled {
+                    self.source
+                        .warn(&at, format!("the sink {name:?} is switched off; events for it wait in the journal"));
+                }
+            }
+            if handler.sinks.is_empty() {
+                self.source.warn(&path, "no sinks: its events go nowhere; write sinks = [\"…\"]");
+            }
+            for (idx, name) in handler.route.apps.iter().flatten().enumerate() {
+                if !known_apps.contains(&name.as_str()) {
+                    let hint = suggest(name, &known_apps, "the apps are");
+                    self.source.error(&path.key("apps").index(idx), format!("no app {name:?}; {hint}"));
+                }
+            }
+        }
+        for sink in sinks.iter().filter(|sink| !handlers.iter().any(|handler| handler.sinks.contains(&sink.name))) {
+            self.source.warn(&root().key("sinks").key(&sink.name), "no handler names this sink: nothing goes to it");
+        }
+    }
+}
+
+const NOT_A_NAME: &str = "not a name; write 1 to 64 letters, digits, `-` and `_`";
+
+/// Names end up in ids, file names and metrics.
+fn is_name(name: &str) -> bool {
+    (1..=64).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+}
+
+fn root() -> KeyPath {
+    KeyPath::default()
+}

@@ -1,0 +1,22 @@
+//! `dispatcher.toml`: what it may say, and everything that is wrong with it, at once.
+//!
+//! [`Config::load`] reads one file into plain values. It decodes the settings of plugins too, through the
+//! [`Registry`](dispatcher_core::Registry), so that a misspelt key of any plugin is reported like one of the
+//! dispatcher's own; what the settings mean is the plugins' affair. It looks at the file system and the environment, and
+//! changes neither.
+
+mod config;
+mod decode;
+mod finding;
+mod key_path;
+mod plugins;
+mod sections;
+mod source;
+
+pub use config::Config;
+pub use finding::{Finding, Findings};
+pub use plugins::{BackoffSettings, HandlerInstance, RunSettings, SinkInstance};
+pub use sections::{
+    AppSection, CommandRule, DedupeSection, IntakeSection, JournalRule, JournalSection, LogFormat, LogLevel,
+    LogSection, SignaturePolicy, Sync,
+};

@@ -1,0 +1,203 @@
+//! The file as text, as values, and where each value stands in it.
+
+use std::{collections::HashMap, ops::Range};
+
+use serde_json::{Map, Value};
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
+
+use crate::{Finding, Findings, key_path::KeyPath};
+
+/// Looks a variable of the environment up.
+pub(crate) type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// The file and what has been found in it so far.
+pub(crate) struct Source {
+    places: Places,
+    errors: Vec<Finding>,
+    warnings: Vec<Finding>,
+}
+
+impl Source {
+    /// Reads `text` into JSON values – the form in which settings are decoded, plugins' too, so that none of them has to
+    /// know TOML – with `${VARIABLE}` in strings replaced.
+    pub(crate) fn read(file: &str, text: &str, environment: Environment<'_>) -> (Source, Map<String, Value>) {
+        let breaks = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
+        let line_starts = std::iter::once(0).chain(breaks).collect();
+        let places = Places { file: file.to_owned(), line_starts, positions: HashMap::new() };
+        let mut source = Source { places, errors: Vec::new(), warnings: Vec::new() };
+        let (table, syntax_errors) = DeTable::parse_recoverable(text);
+        for err in syntax_errors {
+            let line = err.span().map_or(0, |span| source.places.line(span.start));
+            let (file, message) = (file.to_owned(), err.message().replace('\n', "; "));
+            source.errors.push(Finding { file, line, key: String::new(), message });
+        }
+        // What the parser saved of a broken file would only bring errors that are not there.
+        let root = if source.errors.is_empty() {
+            source.table(&KeyPath::default(), table.into_inner(), environment)
+        } else {
+            Map::new()
+        };
+        (source, root)
+    }
+
+    /// Something that keeps the dispatcher from starting.
+    pub(crate) fn error(&mut self, path: &KeyPath, message: impl Into<String>) {
+        let finding = self.places.finding(&path.to_string(), message.into());
+        self.errors.push(finding);
+    }
+
+    /// Something that is likely not meant.
+    pub(crate) fn warn(&mut self, path: &KeyPath, message: impl Into<String>) {
+        let finding = self.places.finding(&path.to_string(), message.into());
+        self.warnings.push(finding);
+    }
+
+    /// How many errors there are so far.
+    pub(crate) fn n_errors(&self) -> usize {
+        self.errors.len()
+    }
+
+    /// All of it, in the order of lines, and where each key stands.
+    pub(crate) fn into_findings(mut self) -> (Findings, Places) {
+        self.errors.sort_by_key(|finding| finding.line);
+        self.warnings.sort_by_key(|finding| finding.line);
+        (Findings { errors: self.errors, warnings: self.warnings }, self.places)
+    }
+
+    fn table(&mut self, path: &KeyPath, table: DeTable<'_>, environment: Environment<'_>) -> Map<String, Value> {
+        let mut map = Map::new();
+        for (key, value) in table {
+            let at = key.span();
+            let path = path.key(key.get_ref());
+            let value = self.value(&path, at, value, environment);
+            map.insert(key.into_inner().into_owned(), value);
+        }
+        map
+    }
+
+    fn value(
+        &mut self,
+        path: &KeyPath,
+        at: Range<usize>,
+        value: Spanned<DeValue<'_>>,
+        environment: Environment<'_>,
+    ) -> Value {
+        self.places.positions.insert(path.to_string(), at.start);
+        match value.into_inner() {
+            DeValue::String(text) => Value::String(self.expand(path, &text, environment)),
+            DeValue::Integer(number) => match i64::from_str_radix(number.as_str(), number.radix()) {
+                Ok(number) => number.into(),
+                Err(_) => {
+                    self.error(path, "the number is too large; write one below 2^63");
+                    Value::Null
+                }
+            },
+            // TOML's `inf` and `nan` have no JSON form; no setting wants them.
+            DeValue::Float(number) => number.as_str().parse::<f64>().map_or(Value::Null, Value::from),
+            DeValue::Boolean(truth) => truth.into(),
+            DeValue::Datetime(time) => time.to_string().into(),
+            DeValue::Array(array) => {
+                let elements = array.into_iter().enumerate().map(|(idx, element)| {
+                    let at = element.span();
+                    self.value(&path.index(idx), at, element, environment)
+                });
+                Value::Array(elements.collect())
+            }
+            DeValue::Table(table) => Value::Object(self.table(path, table, environment)),
+        }
+    }
+
+    /// Replaces each `${VARIABLE}`; `$${` stands for `${` itself.
+    fn expand(&mut self, path: &KeyPath, text: &str, environment: Environment<'_>) -> String {
+        let mut expanded = String::with_capacity(text.len());
+        let mut rest = text;
+        while let Some(at) = rest.find("${") {
+            let (before, from) = rest.split_at(at);
+            if let Some(escaped) = before.strip_suffix('$') {
+                expanded.push_str(escaped);
+                expanded.push_str("${");
+                rest = &from[2..];
+                continue;
+            }
+            expanded.push_str(before);
+            let Some(end) = from.find('}') else {
+                self.error(path, "`${` without `}`; write ${VARIABLE}, or $${ for these two characters themselves");
+                return expanded;
+            };
+            let name = &from[2..end];
+            match environment(name).as_deref() {
+                Some("") => self.error(path, format!("the environment variable {name} is empty; set it to a value")),
+                Some(value) => expanded.push_str(value),
+                None => {
+                    self.error(path, format!("the environment variable {name} is not set; set it before the start"))
+                }
+            }
+            rest = &from[end + 1..];
+        }
+        expanded.push_str(rest);
+        expanded
+    }
+}
+
+/// Where each key stands in the file.
+#[derive(Clone, Debug)]
+pub(crate) struct Places {
+    file: String,
+    line_starts: Vec<usize>,
+    positions: HashMap<String, usize>,
+}
+
+impl Places {
+    /// A finding about `key`, at its line, or at that of the nearest section around it that is in the file.
+    pub(crate) fn finding(&self, key: &str, message: String) -> Finding {
+        let around = self.positions.iter().filter(|(known, _)| is_around(known, key));
+        let nearest = around.max_by_key(|(known, _)| known.len());
+        let line = nearest.map_or(0, |(_, at)| self.line(*at));
+        Finding { file: self.file.clone(), line, key: key.to_owned(), message }
+    }
+
+    fn line(&self, at: usize) -> usize {
+        self.line_starts.partition_point(|start| *start <= at)
+    }
+}
+
+fn is_around(known: &str, path: &str) -> bool {
+    path.strip_prefix(known).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(text: &str) -> (Findings, Value) {
+        let environment = |name: &str| match name {
+            "SET" => Some("value".to_owned()),
+            "EMPTY" => Some(String::new()),
+            _ => None,
+        };
+        let (source, root) = Source::read("f.toml", text, &environment);
+        (source.into_findings().0, Value::Object(root))
+    }
+
+    #[test]
+    fn variables_are_replaced_in_strings() {
+        let (findings, root) = read("a = \"${SET}\"\nb = [\"x${SET}y${SET}\", \"$${SET}\"]\nn = 0x10");
+        assert_eq!(findings.errors, []);
+        assert_eq!(root, json!({"a": "value", "b": ["xvalueyvalue", "${SET}"], "n": 16}));
+    }
+
+    #[test]
+    fn unset_and_empty_variables_are_errors_at_their_line() {
+        let (findings, _) = read("\n[s]\na = \"${UNSET}\"\nb = [\n  \"${EMPTY}\",\n  \"${SET\"\n]");
+        let expected = "\
+f.toml:3: s.a: the environment variable UNSET is not set; set it before the start
+f.toml:5: s.b[0]: the environment variable EMPTY is empty; set it to a value
+f.toml:6: s.b[1]: `${` without `}`; write ${VARIABLE}, or $${ for these two characters themselves";
+        assert_eq!(findings.to_string(), expected);
+    }
+}
