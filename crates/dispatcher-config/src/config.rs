@@ -1,7 +1,6 @@
 //! The whole configuration.
 
 use std::{
-    collections::HashMap,
     fs,
     path::{Path, PathBuf},
     time::Duration,
@@ -128,10 +127,12 @@ impl Reader<'_> {
         let (sinks, sink_names) = self.instances("sinks", |source, path, name, table, registry| {
             plugins::sink(source, path, name, table, registry, &cx)
         });
+        let references = References::of(self.root.get("handlers"));
         let (handlers, _) = self.instances("handlers", |source, path, name, table, registry| {
             plugins::handler(source, path, name, table, registry, &cx)
         });
-        self.check_references(&handlers, &sinks, &sink_names, &apps);
+        self.check_references(&references, &sink_names, &apps);
+        self.check_what_sinks_take(&handlers, &sinks);
         let (log, intake, journal) = (log?, intake?, journal?);
         Some(Config { intake, apps, commands, journal, handlers, sinks, log, warnings: vec![], places: None })
     }
@@ -187,10 +188,11 @@ impl Reader<'_> {
             self.source
                 .error(&path.key("name"), format!("another app is called {:?} already; choose another", app.name));
         }
-        if !is_name(&app.name) {
+        if !is_name(&app.name) && !self.source.has_error(&path.key("name")) {
             self.source.error(&path.key("name"), NOT_A_NAME);
         }
         match app.tokens.len() {
+            _ if self.source.has_error(&path.key("tokens")) => {}
             0 if app.signature != SignaturePolicy::Off => {
                 let what = "no token to check signatures with; write tokens = [\"${DISPATCHER_TOKEN}\"] with the token of \
                             the console's callback page, or, to try things out, signature = \"off\"";
@@ -298,28 +300,39 @@ impl Reader<'_> {
         }
     }
 
-    fn check_references(
-        &mut self,
-        handlers: &[HandlerInstance],
-        sinks: &[SinkInstance],
-        sink_names: &[String],
-        apps: &[AppSection],
-    ) {
+    fn check_references(&mut self, references: &[References], sink_names: &[String], apps: &[AppSection]) {
         let known_sinks: Vec<&str> = sink_names.iter().map(String::as_str).collect();
         let known_apps: Vec<&str> = apps.iter().map(|app| app.name.as_str()).collect();
-        let by_name: HashMap<&str, &SinkInstance> = sinks.iter().map(|sink| (sink.name.as_str(), sink)).collect();
-        for handler in handlers {
-            let path = root().key("handlers").key(&handler.name);
-            for (idx, name) in handler.sinks.iter().enumerate() {
+        for References { handler, sinks, apps } in references {
+            let path = root().key("handlers").key(handler);
+            for (idx, name) in sinks.iter().enumerate() {
                 let at = path.key("sinks").index(idx);
                 if !known_sinks.contains(&name.as_str()) {
                     let hint = suggest(name, &known_sinks, "the sinks are");
                     self.source.error(&at, format!("no sink {name:?}; {hint}"));
                 }
-                if handler.sinks[..idx].contains(name) {
+                if sinks[..idx].contains(name) {
                     self.source.error(&at, format!("{name:?} is named twice; write it once"));
                 }
-                let Some(sink) = by_name.get(name.as_str()) else { continue };
+            }
+            if sinks.is_empty() {
+                self.source.warn(&path, "no sinks: its events go nowhere; write sinks = [\"…\"]");
+            }
+            for (idx, name) in apps.iter().enumerate().filter(|(_, name)| !known_apps.contains(&name.as_str())) {
+                let hint = suggest(name, &known_apps, "the apps are");
+                self.source.error(&path.key("apps").index(idx), format!("no app {name:?}; {hint}"));
+            }
+        }
+        for name in sink_names.iter().filter(|name| !references.iter().any(|one| one.sinks.contains(name))) {
+            self.source.warn(&root().key("sinks").key(name), "no handler names this sink: nothing goes to it");
+        }
+    }
+
+    fn check_what_sinks_take(&mut self, handlers: &[HandlerInstance], sinks: &[SinkInstance]) {
+        for handler in handlers {
+            for (idx, name) in handler.sinks.iter().enumerate() {
+                let at = root().key("handlers").key(&handler.name).key("sinks").index(idx);
+                let Some(sink) = sinks.iter().find(|sink| sink.name == *name) else { continue };
                 if let (Takes::ForwardedOnly { because }, false) = (sink.settings.takes(), handler.settings.forwards())
                 {
                     let what = format!(
@@ -333,19 +346,31 @@ impl Reader<'_> {
                         .warn(&at, format!("the sink {name:?} is switched off; events for it wait in the journal"));
                 }
             }
-            if handler.sinks.is_empty() {
-                self.source.warn(&path, "no sinks: its events go nowhere; write sinks = [\"…\"]");
-            }
-            for (idx, name) in handler.route.apps.iter().flatten().enumerate() {
-                if !known_apps.contains(&name.as_str()) {
-                    let hint = suggest(name, &known_apps, "the apps are");
-                    self.source.error(&path.key("apps").index(idx), format!("no app {name:?}; {hint}"));
-                }
-            }
         }
-        for sink in sinks.iter().filter(|sink| !handlers.iter().any(|handler| handler.sinks.contains(&sink.name))) {
-            self.source.warn(&root().key("sinks").key(&sink.name), "no handler names this sink: nothing goes to it");
-        }
+    }
+}
+
+/// What a handler's section refers to, as it stands there: also where other keys of the section are wrong.
+struct References {
+    handler: String,
+    sinks: Vec<String>,
+    apps: Vec<String>,
+}
+
+impl References {
+    fn of(handlers: Option<&Value>) -> Vec<References> {
+        let names = |section: &Value, key: &str| -> Vec<String> {
+            let names = section.get(key).and_then(Value::as_array).into_iter().flatten();
+            names.filter_map(Value::as_str).map(str::to_owned).collect()
+        };
+        let handlers = handlers.and_then(Value::as_object).into_iter().flatten();
+        handlers
+            .map(|(handler, section)| References {
+                handler: handler.clone(),
+                sinks: names(section, "sinks"),
+                apps: names(section, "apps"),
+            })
+            .collect()
     }
 }
 

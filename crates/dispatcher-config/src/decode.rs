@@ -13,7 +13,8 @@ use crate::{
     source::Source,
 };
 
-/// Decodes a section of the dispatcher's own.
+/// Decodes a section of the dispatcher's own. Where it does not fit, the rest of it is given all the same, with something
+/// harmless in place of the keys that are wrong, so that the rest can be checked further.
 pub(crate) fn section<T: DeserializeOwned + JsonSchema>(
     source: &mut Source,
     path: &KeyPath,
@@ -25,11 +26,13 @@ pub(crate) fn section<T: DeserializeOwned + JsonSchema>(
             message: err.inner().to_string(),
         })
     };
-    with(source, path, table, &schemars::schema_for!(T), &[], decode)
+    decode_all(source, path, table, &schemars::schema_for!(T), &[], decode).value
 }
 
-/// Decodes a section with `decode`; `also` are keys that are right in this section although `decode` does not know them.
-pub(crate) fn with<T>(
+/// Decodes a plugin's section with `decode`; `also` are keys that are right in this section although `decode` does not
+/// know them. Given only if every key that `decode` knows is right: what a plugin would say of a setting that is missing
+/// because it was wrong would mislead.
+pub(crate) fn plugin<T>(
     source: &mut Source,
     path: &KeyPath,
     table: Map<String, Value>,
@@ -37,28 +40,76 @@ pub(crate) fn with<T>(
     also: &[&str],
     decode: impl Fn(&Value) -> Result<T, SettingError>,
 ) -> Option<T> {
-    let n_errors = source.n_errors();
-    for key in required(schema).filter(|key| !table.contains_key(*key)) {
-        let help = description(schema, key).map(|text| format!(": {text}")).unwrap_or_default();
-        source.error(&path.key(key), format!("missing; this section needs it{help}"));
+    let decoded = decode_all(source, path, table, schema, also, decode);
+    decoded.value.filter(|_| decoded.is_whole)
+}
+
+struct Decoded<T> {
+    value: Option<T>,
+    /// Whether nothing was taken out but keys that mean nothing.
+    is_whole: bool,
+}
+
+fn decode_all<T>(
+    source: &mut Source,
+    path: &KeyPath,
+    mut table: Map<String, Value>,
+    schema: &Schema,
+    also: &[&str],
+    decode: impl Fn(&Value) -> Result<T, SettingError>,
+) -> Decoded<T> {
+    let mut is_whole = true;
+    for key in required(schema) {
+        if !table.contains_key(key) {
+            let help = description(schema, key).map(|text| format!(": {text}")).unwrap_or_default();
+            source.error(&path.key(key), format!("missing; this section needs it{help}"));
+            table.extend(stand_in(schema, key).map(|value| (key.to_owned(), value)));
+            is_whole = false;
+        }
     }
     let mut section = Value::Object(table);
     loop {
-        match decode(&section) {
-            Ok(decoded) => return (source.n_errors() == n_errors).then_some(decoded),
-            // Reported above, or taken out below because its value was wrong.
-            Err(err) if err.message.starts_with("missing field") && err.path.len() <= 1 => return None,
-            Err(err) => {
-                let found = err.path.iter().try_fold(&section, |value, segment| match element(segment) {
-                    Some(idx) => value.get(idx),
-                    None => value.get(segment),
-                });
-                source.error(&path.join(&err.path), explain(&err.message, found, err.path.last(), also));
-                if !take_out(&mut section, &err.path) {
-                    return None;
+        let err = match decode(&section) {
+            Ok(value) => return Decoded { value: Some(value), is_whole },
+            Err(err) => err,
+        };
+        let at = path.join(&err.path);
+        let is_unknown = err.message.starts_with("unknown field");
+        is_whole &= is_unknown;
+        // A key that was taken out before is no news when it is missing now.
+        let is_news = !err.message.starts_with("missing field") && !source.has_error(&at);
+        if is_news {
+            let found = err.path.iter().try_fold(&section, |value, segment| match element(segment) {
+                Some(idx) => value.get(idx),
+                None => value.get(segment),
+            });
+            source.error(&at, explain(&err.message, found, err.path.last(), also));
+        } else if err.message.starts_with("missing field") && err.path.len() > 1 && !source.has_error(&at) {
+            source.error(&at, err.message.replace('`', "").replace("missing field", "it needs"));
+        }
+        match take_out(&mut section, &err.path) {
+            Some(key) => {
+                let stand_in = stand_in(schema, &key).filter(|_| !is_unknown && err.path.len() == 1);
+                if let (Some(table), Some(value)) = (section.as_object_mut(), stand_in) {
+                    table.insert(key, value);
                 }
             }
+            None => return Decoded { value: None, is_whole: false },
         }
+    }
+}
+
+/// Something that fits a required key, for looking at the rest of a section.
+fn stand_in(schema: &Schema, key: &str) -> Option<Value> {
+    if !required(schema).any(|name| name == key) {
+        return None;
+    }
+    match schema.get("properties")?.get(key)?.get("type")?.as_str()? {
+        "integer" => Some(0.into()),
+        "string" => Some("".into()),
+        "array" => Some(Value::Array(vec![])),
+        "boolean" => Some(false.into()),
+        _ => None,
     }
 }
 
@@ -73,18 +124,15 @@ fn description<'a>(schema: &'a Schema, key: &str) -> Option<&'a str> {
 }
 
 /// Takes the key at `path` out; an element of an array goes with its whole array, so that the places of the others stay
-/// what they are in the file. False if there is nothing to take out.
-fn take_out(section: &mut Value, path: &[String]) -> bool {
+/// what they are in the file. Gives the key that is gone; none if there is nothing to take out.
+fn take_out(section: &mut Value, path: &[String]) -> Option<String> {
     let end = path.iter().position(|segment| element(segment).is_some()).unwrap_or(path.len());
-    let Some((last, parents)) = path[..end].split_last() else { return false };
+    let (last, parents) = path[..end].split_last()?;
     let mut table = section;
     for parent in parents {
-        match table.get_mut(parent) {
-            Some(next) => table = next,
-            None => return false,
-        }
+        table = table.get_mut(parent)?;
     }
-    table.as_object_mut().is_some_and(|table| table.remove(last).is_some())
+    table.as_object_mut()?.remove(last).map(|_| last.clone())
 }
 
 /// Turns what serde says into what to write.
@@ -183,7 +231,7 @@ mod tests {
         let text = "[s]\ncount = -1\nurll = \"x\"\nwords = \"secret\"\nzebra = 1\n[s.nested]\nmode = \"fats\"\nx = 1";
         let (mut source, mut root) = Source::read("f.toml", text, &|_| None);
         let Some(Value::Object(table)) = root.remove("s") else { panic!("no section") };
-        assert!(section::<Section>(&mut source, &KeyPath::default().key("s"), table).is_none());
+        let _ = section::<Section>(&mut source, &KeyPath::default().key("s"), table);
         let expected = "\
 f.toml:1: s.url: missing; this section needs it: Where to
 f.toml:2: s.count: is a negative number; write a whole number, 0 or more

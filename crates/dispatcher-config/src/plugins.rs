@@ -107,7 +107,7 @@ pub(crate) fn handler(
         return None;
     };
     let decode = |section: &Value| plugin.decode(section);
-    let settings = decode::with(source, path, plugins, &plugin.schema(), &HANDLER_KEYS, decode);
+    let settings = decode::plugin(source, path, plugins, &plugin.schema(), &HANDLER_KEYS, decode);
     let settings = checked(source, path, settings, |settings| settings.check(cx));
     let keys = keys?;
     let commands = match keys.commands {
@@ -115,6 +115,8 @@ pub(crate) fn handler(
         None => plugin.commands.iter().filter_map(|pattern| CommandPattern::new(pattern).ok()).collect(),
     };
     let except = patterns(source, &path.key("except"), &keys.except);
+    let backoff = backoff(source, path, keys.backoff);
+    let timeout = timeout(source, path, keys.timeout.get());
     Some(HandlerInstance {
         name: name.to_owned(),
         plugin,
@@ -126,8 +128,8 @@ pub(crate) fn handler(
             lanes: keys.lanes.map_or(HANDLER_LANES, usize::from),
             batch: HANDLER_BATCH,
             attempts: keys.attempts.get(),
-            backoff: backoff(source, path, keys.backoff),
-            timeout: timeout(source, path, keys.timeout.get()),
+            backoff,
+            timeout,
             threads: keys.threads.get(),
         },
     })
@@ -150,7 +152,7 @@ pub(crate) fn sink(
         return None;
     };
     let decode = |section: &Value| plugin.decode(section);
-    let settings = decode::with(source, path, plugins, &plugin.schema(), &SINK_KEYS, decode);
+    let settings = decode::plugin(source, path, plugins, &plugin.schema(), &SINK_KEYS, decode);
     let settings = checked(source, path, settings, |settings| settings.check(cx));
     let keys = keys?;
     debug_assert_eq!(keys.r#type, plugin_name);
@@ -162,6 +164,8 @@ pub(crate) fn sink(
         let what = format!("a sink of type {plugin_name:?} has one lane; write 1, or leave this key out");
         source.error(&path.key("lanes"), what);
     }
+    let backoff = backoff(source, path, keys.backoff);
+    let timeout = timeout(source, path, keys.timeout.get());
     Some(SinkInstance {
         name: name.to_owned(),
         plugin,
@@ -171,8 +175,8 @@ pub(crate) fn sink(
             lanes: keys.lanes.map_or(lanes, usize::from),
             batch: keys.batch.map_or(batch, usize::from),
             attempts: keys.attempts.get(),
-            backoff: backoff(source, path, keys.backoff),
-            timeout: timeout(source, path, keys.timeout.get()),
+            backoff,
+            timeout,
             threads: keys.threads.get(),
         },
     })

@@ -60,6 +60,11 @@ impl Source {
         self.errors.len()
     }
 
+    /// Whether there is an error at `path` or below it. What else is wrong with that key mostly follows from it.
+    pub(crate) fn has_error(&self, path: &KeyPath) -> bool {
+        self.errors.iter().any(|finding| is_around(&path.to_string(), &finding.key))
+    }
+
     /// All of it, in the order of lines, and where each key stands.
     pub(crate) fn into_findings(mut self) -> (Findings, Places) {
         self.errors.sort_by_key(|finding| finding.line);

@@ -94,7 +94,7 @@ impl fmt::Debug for ByteSize {
 impl<'de> Deserialize<'de> for TimeSpan {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<TimeSpan, D::Error> {
         let read = |text: &str| humantime::parse_duration(text).ok().map(TimeSpan);
-        deserializer.deserialize_str(WithUnit { read, what: TIME })
+        deserializer.deserialize_any(WithUnit { read, what: TIME })
     }
 }
 
@@ -104,16 +104,22 @@ impl<'de> Deserialize<'de> for ByteSize {
             let has_unit = text.ends_with(['b', 'B']);
             has_unit.then(|| text.parse::<bytesize::ByteSize>().ok()).flatten().map(|size| ByteSize(size.0))
         };
-        deserializer.deserialize_str(WithUnit { read, what: SIZE })
+        deserializer.deserialize_any(WithUnit { read, what: SIZE })
     }
 }
 
-const TIME: &str = "not a time; write a number and a unit, such as \"500ms\", \"10s\" or \"2h\"";
-const SIZE: &str = "not a size; write a number and a unit, such as \"64KiB\" or \"2MiB\"";
+const TIME: &str = "a time; write a number and a unit, such as \"500ms\", \"10s\" or \"2h\"";
+const SIZE: &str = "a size; write a number and a unit, such as \"64KiB\" or \"2MiB\"";
 
 struct WithUnit<T> {
     read: fn(&str) -> Option<T>,
     what: &'static str,
+}
+
+impl<T> WithUnit<T> {
+    fn refuse<E: de::Error>(&self, found: impl fmt::Debug) -> Result<T, E> {
+        Err(E::custom(format!("{found:?} is not {}", self.what)))
+    }
 }
 
 impl<T> Visitor<'_> for WithUnit<T> {
@@ -124,19 +130,19 @@ impl<T> Visitor<'_> for WithUnit<T> {
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
-        (self.read)(text).ok_or_else(|| E::custom(self.what))
+        (self.read)(text).map_or_else(|| self.refuse(text), Ok)
     }
 
-    fn visit_i64<E: de::Error>(self, _: i64) -> Result<T, E> {
-        Err(E::custom(self.what))
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<T, E> {
+        self.refuse(number)
     }
 
-    fn visit_u64<E: de::Error>(self, _: u64) -> Result<T, E> {
-        Err(E::custom(self.what))
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<T, E> {
+        self.refuse(number)
     }
 
-    fn visit_f64<E: de::Error>(self, _: f64) -> Result<T, E> {
-        Err(E::custom(self.what))
+    fn visit_f64<E: de::Error>(self, number: f64) -> Result<T, E> {
+        self.refuse(number)
     }
 }
 
