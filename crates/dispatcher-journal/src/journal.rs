@@ -1,0 +1,173 @@
+//! The handle to an open journal.
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, mpsc},
+    thread::{self, JoinHandle},
+};
+
+use tokio::sync::{oneshot, watch};
+
+use crate::{
+    Commit, Consumer, Counts, Ends, Health, JournalError, JournalOptions, OpenError, Port, Reader, Start, Stream,
+    dedupe::Dedupe,
+    schema,
+    shared::{Request, Shared, lock},
+    transaction, writer,
+};
+
+/// An open journal. Cheap to clone; it is closed by [`close`](Journal::close), or when its last handle is dropped.
+#[derive(Clone)]
+pub struct Journal {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    path: PathBuf,
+    shared: Arc<Shared>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Journal {
+    /// Opens the journal, makes it where it is missing, and starts its writer. Blocks for a few disk accesses.
+    ///
+    /// The folder is made for its owner alone (0700), the files too (0600). A second dispatcher is kept out by a lock on
+    /// `<path>.lock`.
+    ///
+    /// # Errors
+    /// When another dispatcher has it, a newer one wrote it, it is no journal, or the disk refuses.
+    pub fn open(options: JournalOptions) -> Result<Journal, OpenError> {
+        let JournalOptions { path, sync, dedupe_window, dedupe_entries, queue_bytes } = options;
+        let failed = |err: &dyn std::fmt::Display| {
+            OpenError::Other(format!("{}: cannot open the journal: {err}", path.display()))
+        };
+        let (connection, lock) = schema::open_writer(&path, sync)?;
+        let ends = transaction::ends(&connection).map_err(|err| failed(&err))?;
+        let shared = Arc::new(Shared::new(queue_bytes, ends));
+        let dedupe = Dedupe::new(dedupe_window, dedupe_entries);
+        let (ready, started) = mpsc::sync_channel(1);
+        let writers = shared.clone();
+        let writer = thread::Builder::new()
+            .name("journal".to_owned())
+            .spawn(move || writer::run(connection, lock, &writers, dedupe, &ready))
+            .map_err(|err| failed(&err))?;
+        shared.set_writer(writer.thread().clone());
+        match started.recv() {
+            Ok(Ok(())) => {}
+            Ok(Err(err)) => return Err(failed(&err)),
+            Err(_) => return Err(failed(&"its writer has failed")),
+        }
+        Ok(Journal { inner: Arc::new(Inner { path, shared, writer: Mutex::new(Some(writer)) }) })
+    }
+
+    /// A port to append callbacks through: one for each intake thread, kept for as long as the thread runs.
+    #[must_use]
+    pub fn port(&self) -> Port {
+        Port::new(self.inner.shared.clone())
+    }
+
+    /// The checkpoint of a consumer, such as `handler:forward` or `sink:archive`. When the consumer is first seen, where
+    /// it starts is stored as its checkpoint. Blocks until that is durable.
+    ///
+    /// # Errors
+    /// When it is registered for another stream, or cannot be stored.
+    pub fn register(&self, consumer: &str, stream: Stream, start: Start) -> Result<u64, JournalError> {
+        let (reply, answer) = mpsc::sync_channel(1);
+        self.inner.shared.request(Request::Register { consumer: consumer.into(), stream, start, reply })?;
+        answer.recv().unwrap_or(Err(JournalError::Closed))
+    }
+
+    /// Commits what a consumer did, together with whatever else waits; it is durable when this returns. Cancelling the
+    /// wait does not undo the commit.
+    ///
+    /// What waits here is not counted against the queue's bytes: a consumer has one commit under way, and bounds that.
+    ///
+    /// # Errors
+    /// Nothing of the commit was done. It fails by its own fault when the consumer is not registered, or the checkpoint
+    /// would fall.
+    pub async fn commit(&self, commit: Commit) -> Result<(), JournalError> {
+        let (reply, answer) = oneshot::channel();
+        self.inner.shared.request(Request::Commit { commit, reply })?;
+        answer.await.unwrap_or(Err(JournalError::Closed))
+    }
+
+    /// The last committed seqs; changes once per batch.
+    #[must_use]
+    pub fn ends(&self) -> watch::Receiver<Ends> {
+        self.inner.shared.ends.subscribe()
+    }
+
+    /// A reader with a connection of its own.
+    ///
+    /// # Errors
+    /// When the file cannot be opened once more.
+    pub fn reader(&self) -> Result<Reader, JournalError> {
+        Reader::open(&self.inner.path, self.inner.shared.clone())
+    }
+
+    /// How it is.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.inner.shared.health()
+    }
+
+    /// What it did since it was opened.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.inner.shared.counts()
+    }
+
+    /// All consumers that were ever registered, configured or not, by name. Blocks for a disk access.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn consumers(&self) -> Result<Vec<Consumer>, JournalError> {
+        self.reader()?.consumers()
+    }
+
+    /// Takes nothing more, commits what waits, empties the write-ahead log and lets go of the file. Blocks until that is
+    /// done; calling it again does no harm.
+    ///
+    /// Appends that were handed over before it resolve as ever, as long as their pump runs.
+    pub fn close(&self) {
+        self.inner.close();
+    }
+
+    #[cfg(test)]
+    pub(crate) fn hook(&self, hook: impl FnOnce(&mut writer::Hooked<'_, '_>) + Send + 'static) {
+        let (done, wait) = mpsc::sync_channel(1);
+        let hook = Box::new(move |hooked: &mut writer::Hooked<'_, '_>| {
+            hook(hooked);
+            done.send(()).unwrap();
+        });
+        self.inner.shared.request(Request::Hook(hook)).unwrap();
+        // When the hook panics it is dropped with its sender.
+        let _ = wait.recv();
+    }
+
+    /// Whether all that is to be remembered of earlier runs is.
+    #[cfg(test)]
+    pub(crate) fn recalled(&self) -> bool {
+        let (tell, told) = mpsc::channel();
+        self.hook(move |hooked| tell.send(hooked.has_recalled()).unwrap());
+        told.recv().unwrap()
+    }
+}
+
+impl Inner {
+    fn close(&self) {
+        // Held while waiting, so that a second caller returns no earlier than the first.
+        let mut writer = lock(&self.writer);
+        if let Some(writer) = writer.take() {
+            self.shared.stop();
+            // A writer that panicked has said so.
+            let _ = writer.join();
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.close();
+    }
+}

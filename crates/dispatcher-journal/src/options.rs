@@ -1,0 +1,80 @@
+//! How a journal is opened, and the names of what is in it.
+
+use std::{fmt, path::PathBuf, time::Duration};
+
+/// How a journal is opened.
+#[derive(Clone, Debug)]
+pub struct JournalOptions {
+    /// The file. Its folder is made, readable for its owner alone, where it is missing.
+    pub path: PathBuf,
+    /// Whether a commit waits for the disk.
+    pub sync: Sync,
+    /// How long an appended callback is remembered, so that a repeat of it is not stored again; zero remembers none.
+    pub dedupe_window: Duration,
+    /// How many callbacks are remembered at most, at about 40 bytes each; zero remembers none.
+    pub dedupe_entries: usize,
+    /// How many bytes may wait for the writer; an append beyond that is refused.
+    pub queue_bytes: usize,
+}
+
+impl JournalOptions {
+    /// The defaults: every commit waits for the disk, 200,000 callbacks are remembered for ten minutes, 64 MiB may wait.
+    #[must_use]
+    pub fn new(path: impl Into<PathBuf>) -> JournalOptions {
+        JournalOptions {
+            path: path.into(),
+            sync: Sync::Always,
+            dedupe_window: Duration::from_secs(600),
+            dedupe_entries: 200_000,
+            queue_bytes: 64 << 20,
+        }
+    }
+}
+
+/// Whether a commit waits for the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sync {
+    /// It does: what was committed survives a power cut.
+    Always,
+    /// It does not: a crash of the process loses nothing, a power cut loses the last seconds and may lose the file.
+    Off,
+}
+
+/// One of the journal's two streams, each with a dense seq of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Stream {
+    /// What Tencent sent; consumed by handlers.
+    Callbacks,
+    /// What handlers made of it; consumed by sinks.
+    Events,
+}
+
+impl Stream {
+    /// Its name, which is also its table's.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Stream::Callbacks => "callbacks",
+            Stream::Events => "events",
+        }
+    }
+
+    pub(crate) fn from_name(name: &str) -> Option<Stream> {
+        [Stream::Callbacks, Stream::Events].into_iter().find(|stream| stream.as_str() == name)
+    }
+}
+
+impl fmt::Display for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// Where a consumer starts that the journal sees for the first time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// After the last row there is: with what comes next.
+    End,
+    /// With the oldest row there is.
+    Oldest,
+}

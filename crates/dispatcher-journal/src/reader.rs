@@ -1,0 +1,380 @@
+//! Reading back: rows in the order of their seqs, and what consumers left.
+
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::{Arc, atomic::Ordering},
+};
+
+use dispatcher_core::{Callback, Key, Timestamp};
+use rusqlite::{Connection, OptionalExtension, ffi, types::ValueRef};
+
+use crate::{
+    CallbackRow, EventRow, JournalError, Pending, Row, Stream,
+    row::{CALLBACK_COLUMNS, CALLBACK_WIDTH, EVENT_COLUMNS, EVENT_WIDTH, Names, StoredEvent, read_callback},
+    schema,
+    shared::{Shared, lock},
+    tail::Held,
+};
+
+/// How many rows one call reads at most: a reader that stays in the file keeps the write-ahead log from starting over.
+const PAGE: usize = 512;
+/// How many callbacks are kept that events of the last pages referred to.
+const CALLBACKS: usize = 64;
+
+/// Reads the journal, with a connection of its own. Calls block for disk accesses, each for one page.
+///
+/// A page has a [`Row`] for every seq: what is missing or not as it was appended is `Damaged`, and the rest is read past
+/// it.
+pub struct Reader {
+    connection: Connection,
+    rows: Rows,
+}
+
+impl Reader {
+    pub(crate) fn open(path: &Path, shared: Arc<Shared>) -> Result<Reader, JournalError> {
+        let connection = schema::open_reader(path)?;
+        shared.readers.fetch_add(1, Ordering::Relaxed);
+        let rows = Rows { shared, names: Names::default(), callbacks: vec![None; CALLBACKS] };
+        Ok(Reader { connection, rows })
+    }
+
+    /// Callbacks in order of seq, from the one behind `after` on: at most `max_rows`, and no further one once they hold
+    /// `max_bytes`. Empty at the end of the stream.
+    ///
+    /// # Errors
+    /// When nothing could be read now; the same may work later.
+    pub fn callbacks(
+        &mut self,
+        after: u64,
+        max_rows: usize,
+        max_bytes: usize,
+    ) -> Result<Vec<Row<CallbackRow>>, JournalError> {
+        let end = self.rows.shared.visible(Stream::Callbacks);
+        if let Some(rows) = lock(&self.rows.shared.tail).callbacks.page(after + 1, end, max_rows.min(PAGE), max_bytes) {
+            return Ok(rows.into_iter().map(Row::Intact).collect());
+        }
+        let sql = format!("SELECT {CALLBACK_COLUMNS}, crc FROM callbacks {RANGE}");
+        self.page(&sql, after, end, max_rows, max_bytes, |rows, _, row| {
+            let callback = rows.callback(row)?;
+            let bytes = callback.bytes();
+            Ok((callback, bytes))
+        })
+    }
+
+    /// Events in order of seq, as [`callbacks`](Reader::callbacks) reads those. An event whose callback is missing or
+    /// damaged is damaged too.
+    ///
+    /// # Errors
+    /// When nothing could be read now; the same may work later.
+    pub fn events(
+        &mut self,
+        after: u64,
+        max_rows: usize,
+        max_bytes: usize,
+    ) -> Result<Vec<Row<EventRow>>, JournalError> {
+        let end = self.rows.shared.visible(Stream::Events);
+        if let Some(rows) = lock(&self.rows.shared.tail).events.page(after + 1, end, max_rows.min(PAGE), max_bytes) {
+            return Ok(rows.into_iter().map(Row::Intact).collect());
+        }
+        let sql = format!("SELECT {EVENT_COLUMNS}, crc FROM events {RANGE}");
+        self.page(&sql, after, end, max_rows, max_bytes, |rows, connection, row| {
+            let event = rows.event(connection, row)?;
+            let bytes = event.bytes();
+            Ok((event, bytes))
+        })
+    }
+
+    /// The callback with this seq.
+    ///
+    /// # Errors
+    /// When it could not be read now; the same may work later.
+    pub fn callback(&mut self, seq: u64) -> Result<Row<CallbackRow>, JournalError> {
+        self.callbacks(seq.saturating_sub(1), 1, usize::MAX).map(|rows| only(seq, rows))
+    }
+
+    /// The event with this seq.
+    ///
+    /// # Errors
+    /// When it could not be read now; the same may work later.
+    pub fn event(&mut self, seq: u64) -> Result<Row<EventRow>, JournalError> {
+        self.events(seq.saturating_sub(1), 1, usize::MAX).map(|rows| only(seq, rows))
+    }
+
+    /// The checkpoint of a consumer, if it was ever registered.
+    ///
+    /// # Errors
+    /// When it could not be read now.
+    pub fn checkpoint(&mut self, consumer: &str) -> Result<Option<u64>, JournalError> {
+        Ok(self.consumers()?.into_iter().find(|known| known.name == consumer).map(|known| known.checkpoint))
+    }
+
+    /// All consumers that were ever registered, by name.
+    ///
+    /// # Errors
+    /// When they could not be read now.
+    pub fn consumers(&mut self) -> Result<Vec<Consumer>, JournalError> {
+        let mut statement =
+            self.connection.prepare_cached("SELECT consumer, stream, seq FROM checkpoint ORDER BY consumer")?;
+        let consumers = statement.query_map([], |row| {
+            let stream = Stream::from_name(row.get_ref(1)?.as_str()?);
+            let checkpoint = row.get::<_, i64>(2)?.cast_unsigned();
+            Ok(Consumer { name: row.get(0)?, stream: stream.ok_or(rusqlite::Error::InvalidQuery)?, checkpoint })
+        })?;
+        Ok(consumers.collect::<Result<_, _>>()?)
+    }
+
+    /// All pending items of a consumer, in order of seq.
+    ///
+    /// # Errors
+    /// When they could not be read now.
+    pub fn pending(&mut self, consumer: &str) -> Result<Vec<Pending>, JournalError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT seq, app, key, attempt, first_at, due, error FROM pending WHERE consumer = ?1 ORDER BY seq",
+        )?;
+        let pending = statement.query_map([consumer], |row| {
+            Ok(Pending {
+                seq: row.get::<_, i64>(0)?.cast_unsigned(),
+                app: row.get::<_, i64>(1)?.cast_unsigned(),
+                key: row.get::<_, Option<String>>(2)?.map(Key::from),
+                attempt: row.get(3)?,
+                first_at: Timestamp::from_millis(row.get(4)?),
+                due: Timestamp::from_millis(row.get(5)?),
+                error: row.get(6)?,
+            })
+        })?;
+        Ok(pending.collect::<Result<_, _>>()?)
+    }
+
+    /// Dead letters of a consumer in order of seq, from the one behind `after` on, at most `max_rows`.
+    ///
+    /// # Errors
+    /// When they could not be read now.
+    pub fn dead(&mut self, consumer: &str, after: u64, max_rows: usize) -> Result<Vec<DeadLetter>, JournalError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT seq, at, first_at, reason, attempts, copy FROM dead WHERE consumer = ?1 AND seq > ?2
+             ORDER BY seq LIMIT ?3",
+        )?;
+        let dead = statement.query_map((consumer, after.cast_signed(), limit(max_rows)), |row| {
+            Ok(DeadLetter {
+                seq: row.get::<_, i64>(0)?.cast_unsigned(),
+                at: Timestamp::from_millis(row.get(1)?),
+                first_at: Timestamp::from_millis(row.get(2)?),
+                reason: row.get(3)?,
+                attempts: row.get(4)?,
+                copy: row.get(5)?,
+            })
+        })?;
+        Ok(dead.collect::<Result<_, _>>()?)
+    }
+
+    /// A page that accounts for every seq from behind `after` to `end`, as far as it has room.
+    fn page<T>(
+        &mut self,
+        sql: &str,
+        after: u64,
+        end: u64,
+        max_rows: usize,
+        max_bytes: usize,
+        mut read: impl FnMut(&mut Rows, &Connection, &rusqlite::Row<'_>) -> Result<(T, usize), String>,
+    ) -> Result<Vec<Row<T>>, JournalError> {
+        let Reader { connection, rows } = self;
+        let mut page = Page { rows: Vec::new(), room: max_rows.min(PAGE), bytes: max_bytes, next: after + 1 };
+        let mut unreadable_at = None;
+        while page.has_room() && page.next <= end {
+            let mut damaged = BTreeMap::new();
+            let scanned = scan(connection, sql, &mut page, end, &mut damaged, |row| read(rows, connection, row));
+            if !page.has_room() || page.next > end {
+                break;
+            }
+            match scanned {
+                // The scan came to its end, or to its limit, and what follows was either not intact or not there.
+                Ok(()) if damaged.contains_key(&page.next) => {
+                    while let Some(reason) = damaged.remove(&page.next)
+                        && page.has_room()
+                    {
+                        page.push_damaged(reason);
+                    }
+                }
+                Ok(()) => page.push_damaged(MISSING.to_owned()),
+                // One error may be chance; at the second the next seq counts as damaged, and the scan goes on behind it.
+                Err(err) if is_unreadable(&err) => {
+                    if unreadable_at.replace(page.next) == Some(page.next) {
+                        page.push_damaged(format!("cannot be read: {err}"));
+                    }
+                }
+                Err(err) if page.rows.is_empty() => return Err(err.into()),
+                Err(_) => break,
+            }
+        }
+        Ok(page.rows)
+    }
+}
+
+/// A consumer that was registered at some time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Consumer {
+    /// Its name.
+    pub name: String,
+    /// What it consumes.
+    pub stream: Stream,
+    /// Everything up to this seq is done, pending or dead.
+    pub checkpoint: u64,
+}
+
+/// An item that was given up on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// Its seq in the consumer's stream.
+    pub seq: u64,
+    /// When it was given up on.
+    pub at: Timestamp,
+    /// When the first attempt was made.
+    pub first_at: Timestamp,
+    /// Why.
+    pub reason: String,
+    /// How many attempts were made.
+    pub attempts: u32,
+    /// The row, and its callback's, as JSON text.
+    pub copy: String,
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.rows.shared.readers.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What is read of a table at once. Rows beyond the end are none that anyone was told of.
+const RANGE: &str = "WHERE seq >= ?1 AND seq <= ?2 ORDER BY seq LIMIT ?3";
+
+const MISSING: &str = "is missing";
+
+/// What turns columns into rows.
+struct Rows {
+    shared: Arc<Shared>,
+    names: Names,
+    /// Callbacks that events refer to, each at its seq modulo their number: events of one callback come together.
+    callbacks: Vec<Option<CallbackRow>>,
+}
+
+impl Rows {
+    fn callback(&mut self, row: &rusqlite::Row<'_>) -> Result<CallbackRow, String> {
+        let (values, crc) = columns::<CALLBACK_WIDTH>(row)?;
+        read_callback(&values, crc, &mut self.names).map_err(|damage| damage.to_string())
+    }
+
+    fn event(&mut self, connection: &Connection, row: &rusqlite::Row<'_>) -> Result<EventRow, String> {
+        let (values, crc) = columns::<EVENT_WIDTH>(row)?;
+        let event = StoredEvent::read(&values, crc, &mut self.names).map_err(|damage| damage.to_string())?;
+        let seq = event.callback_seq;
+        let callback =
+            self.callback_of_event(connection, seq).map_err(|reason| format!("its callback {seq} {reason}"))?;
+        Ok(event.with(callback))
+    }
+
+    fn callback_of_event(&mut self, connection: &Connection, seq: u64) -> Result<Arc<Callback>, String> {
+        let place = usize::try_from(seq).unwrap_or(0) % CALLBACKS;
+        if let Some(row) = &self.callbacks[place]
+            && row.seq == seq
+        {
+            return Ok(row.callback.clone());
+        }
+        let sql = format!("SELECT {CALLBACK_COLUMNS}, crc FROM callbacks WHERE seq = ?1");
+        let row = connection
+            .prepare_cached(&sql)
+            .and_then(|mut statement| statement.query_row([seq.cast_signed()], |row| Ok(self.callback(row))).optional())
+            .map_err(|err| format!("cannot be read: {err}"))?
+            .ok_or(MISSING)??;
+        let callback = row.callback.clone();
+        self.callbacks[place] = Some(row);
+        Ok(callback)
+    }
+}
+
+/// The columns of a row, and the checksum behind them.
+fn columns<'r, const WIDTH: usize>(
+    row: &'r rusqlite::Row<'_>,
+) -> Result<([ValueRef<'r>; WIDTH], ValueRef<'r>), String> {
+    let mut values = [ValueRef::Null; WIDTH];
+    for (idx, value) in values.iter_mut().enumerate() {
+        *value = row.get_ref(idx).map_err(|err| err.to_string())?;
+    }
+    Ok((values, row.get_ref(WIDTH).map_err(|err| err.to_string())?))
+}
+
+/// A page while it is filled.
+struct Page<T> {
+    rows: Vec<Row<T>>,
+    /// How many rows and bytes may come yet.
+    room: usize,
+    bytes: usize,
+    /// The first seq that is not accounted for.
+    next: u64,
+}
+
+impl<T> Page<T> {
+    fn has_room(&self) -> bool {
+        self.room > 0 && self.bytes > 0
+    }
+
+    fn push(&mut self, row: Row<T>, bytes: usize) {
+        self.rows.push(row);
+        self.room -= 1;
+        self.bytes = self.bytes.saturating_sub(bytes);
+        self.next += 1;
+    }
+
+    fn push_damaged(&mut self, reason: String) {
+        self.push(Row::Damaged { seq: self.next, reason }, 0);
+    }
+}
+
+/// Reads rows on from the page's next. Only an intact row vouches for its seq: those it skipped over are damaged, while
+/// one that fails its checksum may be anywhere, so that its reason is only noted in `damaged`.
+fn scan<T>(
+    connection: &Connection,
+    sql: &str,
+    page: &mut Page<T>,
+    end: u64,
+    damaged: &mut BTreeMap<u64, String>,
+    mut read: impl FnMut(&rusqlite::Row<'_>) -> Result<(T, usize), String>,
+) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query((page.next.cast_signed(), end.cast_signed(), limit(page.room)))?;
+    while page.has_room()
+        && let Some(row) = rows.next()?
+    {
+        let seq = row.get::<_, i64>(0)?.cast_unsigned();
+        match read(row) {
+            Ok((item, bytes)) if seq >= page.next => {
+                while page.next < seq && page.has_room() {
+                    page.push_damaged(damaged.remove(&page.next).unwrap_or_else(|| MISSING.to_owned()));
+                }
+                if page.has_room() {
+                    page.push(Row::Intact(item), bytes);
+                }
+            }
+            Ok(_) => {}
+            Err(reason) => {
+                damaged.insert(seq, reason);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether the disk or the file, rather than the moment, is what keeps a page from being read.
+fn is_unreadable(err: &rusqlite::Error) -> bool {
+    err.sqlite_error().is_some_and(|err| {
+        matches!(err.extended_code & 0xff, ffi::SQLITE_CORRUPT | ffi::SQLITE_NOTADB | ffi::SQLITE_IOERR)
+    })
+}
+
+fn only<T>(seq: u64, rows: Vec<Row<T>>) -> Row<T> {
+    rows.into_iter().next().unwrap_or_else(|| Row::Damaged { seq, reason: MISSING.to_owned() })
+}
+
+fn limit(rows: usize) -> i64 {
+    i64::try_from(rows.min(PAGE)).unwrap_or(i64::MAX)
+}
