@@ -1,0 +1,74 @@
+//! Code in a cell can panic, wait for ever and block, and only its own caller learns of it.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic, in its helpers as well")]
+
+use std::{future, sync::mpsc, thread, time::Duration};
+
+use dispatcher_cell::{Cell, CellError, Off, Reopening};
+use tokio::sync::oneshot;
+
+const SOON: Duration = Duration::from_millis(20);
+const PLENTY: Duration = Duration::from_secs(30);
+
+#[tokio::test]
+async fn runs_on_threads_of_its_own() {
+    for threads in [1, 3] {
+        let cell = Cell::open("handler:mine", threads).unwrap();
+        let name = cell.run(async { thread::current().name().map(str::to_owned) }).await.unwrap();
+        assert_eq!(name.as_deref(), Some("handler:mine"), "with {threads} threads");
+    }
+}
+
+#[tokio::test]
+async fn a_panic_is_an_answer_and_the_cell_goes_on() {
+    let cell = Cell::open("panics", 1).unwrap();
+    let told = cell.run_for(PLENTY, async { panic!("no such {}", "group") }).await;
+    assert_eq!(told, Err::<(), _>(CellError::Panicked("no such group".into())));
+    assert_eq!(cell.run(async { 7 }).await, Ok(7));
+}
+
+#[tokio::test]
+async fn a_panic_can_be_caught_in_the_cell() {
+    let cell = Cell::open("catches", 1).unwrap();
+    let caught = cell.run(async { (Cell::catch(async { panic!("one") }).await, Cell::catch(async { 2 }).await) }).await;
+    assert_eq!(caught, Ok((Err::<(), _>("one".to_owned()), Ok(2))));
+}
+
+#[tokio::test]
+async fn a_late_call_is_dropped() {
+    let cell = Cell::open("late", 1).unwrap();
+    let (held, dropped) = oneshot::channel::<()>();
+    let late = cell.run_for(SOON, async move {
+        let _held = held;
+        future::pending::<()>().await;
+    });
+    assert_eq!(late.await, Err(CellError::Late));
+    assert!(dropped.await.is_err(), "what the call held is dropped with it");
+    assert_eq!(cell.run(async { 7 }).await, Ok(7));
+}
+
+#[tokio::test]
+async fn a_blocked_thread_is_stuck_and_left_behind() {
+    for threads in [1, 2] {
+        let (release, blocked) = mpsc::channel::<()>();
+        let cell = Cell::open("stuck", threads).unwrap();
+        let stuck = cell.run_for(SOON, async move { blocked.recv().is_ok() });
+        assert_eq!(stuck.await, Err(CellError::Stuck));
+        drop(cell); // Must not wait for the thread, which is blocked until the next line.
+        drop(release);
+    }
+}
+
+#[tokio::test]
+async fn an_instance_is_off_after_its_third_new_cell() {
+    let instance = Reopening::open("again", 1).unwrap();
+    for generation in 0..3 {
+        assert_eq!(instance.cell().unwrap().1, generation);
+        assert_eq!(instance.leave(generation), Ok(true));
+        assert_eq!(instance.leave(generation), Ok(false), "another lane saw the same blocked thread");
+    }
+    assert_eq!(instance.cell().unwrap().0.run(async { 7 }).await, Ok(7));
+    assert_eq!(instance.leave(3), Err(Off));
+    assert_eq!(instance.cell().unwrap_err(), Off);
+    assert_eq!(instance.leave(3), Err(Off));
+}
