@@ -1,0 +1,64 @@
+//! How each consumer is, for people and for readiness.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::State;
+
+/// One consumer, as it was when this was asked for.
+#[derive(Clone, Debug)]
+pub struct ConsumerStatus {
+    /// Its name: `handler:<name>` or `sink:<name>`.
+    pub name: String,
+    /// How its plugin is.
+    pub state: State,
+    /// Up to where everything is done, pending or dead.
+    pub checkpoint: u64,
+    /// How many rows of its stream lie beyond that, those for others included.
+    pub backlog: u64,
+    /// How many items wait for another attempt, or behind one that does.
+    pub pending: usize,
+    /// How many batches are under way.
+    pub under_way: usize,
+    /// How many items were done since the start.
+    pub done: u64,
+    /// How many attempts failed since the start.
+    pub failed: u64,
+    /// How many items were given up on since the start.
+    pub dead: u64,
+    /// The last failure, the item's own or the plugin's.
+    pub last_error: Option<String>,
+}
+
+/// Where a consumer keeps its status for others to read.
+#[derive(Clone)]
+pub(crate) struct StatusCell(Arc<Mutex<ConsumerStatus>>);
+
+impl StatusCell {
+    pub(crate) fn new(name: &str) -> StatusCell {
+        StatusCell(Arc::new(Mutex::new(ConsumerStatus {
+            name: name.to_owned(),
+            state: State::Up,
+            checkpoint: 0,
+            backlog: 0,
+            pending: 0,
+            under_way: 0,
+            done: 0,
+            failed: 0,
+            dead: 0,
+            last_error: None,
+        })))
+    }
+
+    pub(crate) fn read(&self) -> ConsumerStatus {
+        self.lock().clone()
+    }
+
+    pub(crate) fn update(&self, update: impl FnOnce(&mut ConsumerStatus)) {
+        update(&mut self.lock());
+    }
+
+    // A std mutex: held for a few assignments, which leave a sound value at every point.
+    fn lock(&self) -> MutexGuard<'_, ConsumerStatus> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

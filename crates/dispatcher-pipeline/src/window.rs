@@ -1,0 +1,577 @@
+//! What a consumer has read and not finished: the state machine behind both stages, without I/O, clock or threads.
+//!
+//! Items enter in seq order ([`push`](Window::push)), leave in batches to be worked on ([`take`](Window::take)), come
+//! back with outcomes ([`finish`](Window::finish), [`give_back`](Window::give_back)) and end in commits
+//! ([`plan`](Window::plan), [`committed`](Window::committed)). Every step costs the same however much is held, but for
+//! the ordered set of what can start.
+//!
+//! What it promises, and `model.rs` tries with crashes at every step: each item up to the checkpoint of a commit is done,
+//! pending or dead; no two items of one key are with different batches at once; an item of a key starts only when all
+//! earlier ones are done or durably dead.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BinaryHeap, HashMap, VecDeque},
+    time::{Duration, Instant},
+};
+
+use dispatcher_core::{Failure, Key, Timestamp};
+use dispatcher_journal::Pending;
+
+use crate::Backoff;
+
+#[cfg(test)]
+mod flaw;
+mod plan;
+
+pub(crate) use plan::Plan;
+
+/// The limits of a window, and what it knows of failures.
+#[derive(Clone, Debug)]
+pub(crate) struct WindowOptions {
+    /// The most items beyond the checkpoint.
+    pub(crate) max_items: usize,
+    /// The most bytes that they hold.
+    pub(crate) max_bytes: usize,
+    /// The most items in one batch.
+    pub(crate) batch: usize,
+    /// The most bytes in one batch; one item is always taken.
+    pub(crate) batch_bytes: usize,
+    /// The most pending items.
+    pub(crate) max_pending: usize,
+    /// How often an item is tried.
+    pub(crate) attempts: u32,
+    /// The wait between tries.
+    pub(crate) backoff: Backoff,
+    /// How long an item may be under way before the checkpoint passes it by.
+    pub(crate) park_after: Duration,
+    /// What is deliberately wrong, so that the model can show that it notices.
+    #[cfg(test)]
+    pub(crate) flaw: Option<model::Flaw>,
+}
+
+/// A reading of both clocks: waits run on one, what is stored on the other.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Now {
+    pub(crate) instant: Instant,
+    pub(crate) wall: Timestamp,
+}
+
+impl Now {
+    pub(crate) fn read() -> Now {
+        Now { instant: Instant::now(), wall: Timestamp::now() }
+    }
+}
+
+/// What order is kept within: a key counts within its app.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct OrderKey {
+    pub(crate) app: u64,
+    pub(crate) key: Key,
+}
+
+/// Items that are worked on together, in seq order. Whoever holds it owes the window their outcomes.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    /// Counts up from 1: a batch with a smaller number started earlier.
+    pub(crate) number: u64,
+    ids: Vec<Id>,
+}
+
+/// One item of a batch.
+#[derive(Debug)]
+pub(crate) struct Task<P> {
+    pub(crate) seq: u64,
+    /// Which attempt this is, from 1.
+    pub(crate) attempt: u32,
+    /// `None` when it is no longer in memory: read it again.
+    pub(crate) item: Option<P>,
+}
+
+/// What became of one item of a batch.
+#[derive(Debug)]
+pub(crate) enum Outcome<M> {
+    /// Done, and made this.
+    Done(M),
+    /// Failed, by its own fault.
+    Failed(Failure),
+    /// Left alone; takes no attempt.
+    NotTried,
+}
+
+/// What a batch came to.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    pub(crate) done: usize,
+    pub(crate) failed: Vec<FailedItem>,
+}
+
+/// An item that failed by its own fault.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct FailedItem {
+    pub(crate) seq: u64,
+    pub(crate) key: Option<OrderKey>,
+    pub(crate) is_permanent: bool,
+}
+
+/// See the head of this file. `P` is what an item holds, `M` what a done one leaves for the commit.
+pub(crate) struct Window<P, M> {
+    options: WindowOptions,
+    rng: fastrand::Rng,
+    entries: Vec<Entry<P, M>>,
+    free_entries: Vec<Id>,
+    lines: Vec<Line>,
+    free_lines: Vec<Id>,
+    line_of: HashMap<OrderKey, Id>,
+    /// What lies beyond the checkpoint, in seq order. Items that were not selected are not held at all.
+    ahead: VecDeque<Id>,
+    /// What can start now, by seq.
+    ready: BTreeMap<u64, Id>,
+    /// What can start later. An entry that has changed since is stepped over.
+    due: BinaryHeap<Reverse<(Instant, u64, Id)>>,
+    /// Pending items that changed since the last plan.
+    changed: Vec<Id>,
+    /// Dead letters in the commit under way; they block their keys until it is durable.
+    buried: Vec<Id>,
+    batches: u64,
+    loaded: u64,
+    checkpoint: u64,
+    pending: usize,
+    bytes: usize,
+    is_committing: bool,
+    /// When the checkpoint has waited long enough for something worth a commit.
+    idle_until: Option<Instant>,
+    /// When the item that holds up the checkpoint has been under way for long enough.
+    park_at: Option<Instant>,
+    /// The keys of items that a flaw took out of their lines.
+    #[cfg(test)]
+    flawed: HashMap<u64, OrderKey>,
+}
+
+type Id = u32;
+
+/// No entry, no line.
+const NONE: Id = Id::MAX;
+
+/// What an item is taken to hold when it has to be read again and its size is not known: 16 to a batch of 1 MiB.
+const ASSUMED_BYTES: usize = 64 * 1024;
+
+/// The longest error text that is kept with an item.
+const MAX_ERROR_BYTES: usize = 1024;
+
+struct Entry<P, M> {
+    seq: u64,
+    line: Id,
+    /// The next of its key.
+    next: Id,
+    state: State<M>,
+    /// Whether the checkpoint has passed it: it has a row among the pending, or will have with the commit under way.
+    is_pending: bool,
+    /// Whether it is in `changed`.
+    has_changed: bool,
+    /// Whether it goes in a batch of its own, because one that it was part of came to grief.
+    is_alone: bool,
+    attempts: u32,
+    bytes: usize,
+    item: Option<P>,
+    trouble: Option<Box<Trouble>>,
+}
+
+struct Trouble {
+    first_at: Timestamp,
+    error: String,
+}
+
+enum State<M> {
+    Queued,
+    Running { since: Instant },
+    Failed { due: Instant, due_at: Timestamp },
+    Done(M),
+    Dead { reason: String },
+    Free,
+}
+
+/// The unfinished items of one key, in seq order. Only the first can start.
+struct Line {
+    key: OrderKey,
+    head: Id,
+    tail: Id,
+}
+
+impl<P: Clone, M> Window<P, M> {
+    /// A window at `checkpoint`, with the items that are pending there. What is due later than one longest backoff from
+    /// now was stored by a clock that has jumped since, and is brought to that.
+    pub(crate) fn new(
+        options: WindowOptions,
+        checkpoint: u64,
+        mut pending: Vec<Pending>,
+        seed: u64,
+        now: Now,
+    ) -> Window<P, M> {
+        let mut window = Window {
+            options,
+            rng: fastrand::Rng::with_seed(seed),
+            entries: Vec::new(),
+            free_entries: Vec::new(),
+            lines: Vec::new(),
+            free_lines: Vec::new(),
+            line_of: HashMap::new(),
+            ahead: VecDeque::new(),
+            ready: BTreeMap::new(),
+            due: BinaryHeap::new(),
+            changed: Vec::new(),
+            buried: Vec::new(),
+            batches: 0,
+            loaded: checkpoint,
+            checkpoint,
+            pending: pending.len(),
+            bytes: 0,
+            is_committing: false,
+            idle_until: None,
+            park_at: None,
+            #[cfg(test)]
+            flawed: HashMap::new(),
+        };
+        pending.sort_unstable_by_key(|row| row.seq);
+        for row in pending {
+            let wait = row.due.since(now.wall).min(window.options.backoff.max);
+            let key = row.key.map(|key| OrderKey { app: row.app, key });
+            let id = window.insert(row.seq, key.as_ref(), ASSUMED_BYTES, None);
+            let entry = &mut window.entries[id as usize];
+            entry.is_pending = true;
+            entry.attempts = row.attempt;
+            entry.trouble = Some(Box::new(Trouble { first_at: row.first_at, error: row.error }));
+            if !wait.is_zero() {
+                entry.state = State::Failed { due: now.instant + wait, due_at: now.wall.after(wait) };
+            }
+            window.offer_if_first(id);
+        }
+        window
+    }
+
+    /// How many more items can be read now.
+    pub(crate) fn room(&self) -> usize {
+        if self.pending >= self.options.max_pending || self.bytes >= self.options.max_bytes {
+            return 0;
+        }
+        self.options.max_items.saturating_sub(self.ahead.len())
+    }
+
+    /// How many more bytes can be read now.
+    pub(crate) fn room_in_bytes(&self) -> usize {
+        self.options.max_bytes.saturating_sub(self.bytes)
+    }
+
+    /// The last seq that was read.
+    pub(crate) fn loaded(&self) -> u64 {
+        self.loaded
+    }
+
+    /// Up to where everything is done, pending or dead, once the commit under way is durable.
+    pub(crate) fn checkpoint(&self) -> u64 {
+        self.checkpoint
+    }
+
+    /// How many items are pending, counted in the same way.
+    pub(crate) fn pending(&self) -> usize {
+        self.pending
+    }
+
+    /// Whether something can start.
+    pub(crate) fn has_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    /// Takes the next item that was read. Seqs grow.
+    pub(crate) fn push(&mut self, seq: u64, key: Option<&OrderKey>, bytes: usize, item: P) {
+        debug_assert!(seq > self.loaded, "items are read in seq order, each once");
+        let id = self.insert(seq, key, bytes, Some(item));
+        self.bytes += bytes;
+        self.loaded = seq;
+        self.ahead.push_back(id);
+        self.offer_if_first(id);
+    }
+
+    /// Takes an item that is not for this consumer: it is done.
+    pub(crate) fn skip(&mut self, seq: u64) {
+        debug_assert!(seq > self.loaded, "items are read in seq order, each once");
+        self.loaded = seq;
+    }
+
+    /// Takes an item that cannot be read: it is dead.
+    pub(crate) fn bury(&mut self, seq: u64, reason: String) {
+        debug_assert!(seq > self.loaded, "items are read in seq order, each once");
+        let id = self.insert(seq, None, 0, None);
+        self.entries[id as usize].state = State::Dead { reason };
+        self.loaded = seq;
+        self.ahead.push_back(id);
+    }
+
+    /// Lets those start that have waited long enough.
+    pub(crate) fn advance(&mut self, now: Now) {
+        while let Some(&Reverse((due, seq, id))) = self.due.peek() {
+            if due > now.instant {
+                break;
+            }
+            self.due.pop();
+            let entry = &mut self.entries[id as usize];
+            if entry.seq == seq && matches!(entry.state, State::Failed { due: its, .. } if its == due) {
+                entry.state = State::Queued;
+                self.ready.insert(seq, id);
+            }
+        }
+    }
+
+    /// The next batch, oldest items first: several of one key only in one batch, in order. An item that failed before
+    /// goes alone, so that what is wrong with it cannot touch others.
+    pub(crate) fn take(&mut self, now: Now) -> Option<(Batch, Vec<Task<P>>)> {
+        let first = *self.ready.first_key_value()?.1;
+        Some(self.take_from(first, self.options.batch, now))
+    }
+
+    /// One item, to find out whether anything works again: the oldest after `seq`, else the oldest.
+    pub(crate) fn take_probe(&mut self, after: u64, now: Now) -> Option<(Batch, Vec<Task<P>>)> {
+        let later = self.ready.range(after.saturating_add(1)..).next();
+        let first = *later.or_else(|| self.ready.first_key_value())?.1;
+        Some(self.take_from(first, 1, now))
+    }
+
+    fn take_from(&mut self, first: Id, most: usize, now: Now) -> (Batch, Vec<Task<P>>) {
+        self.batches += 1;
+        let number = self.batches;
+        let (mut ids, mut tasks, mut bytes) = (Vec::new(), Vec::new(), 0);
+        // Became ready only within this batch.
+        let mut followers = Vec::new();
+        let mut next = Some(first);
+        while let Some(id) = next {
+            let entry = &mut self.entries[id as usize];
+            let goes_alone = entry.is_alone || entry.attempts > 0;
+            if !ids.is_empty() && (goes_alone || bytes + entry.bytes > self.options.batch_bytes) {
+                break;
+            }
+            bytes += entry.bytes;
+            entry.state = State::Running { since: now.instant };
+            tasks.push(Task { seq: entry.seq, attempt: entry.attempts + 1, item: entry.item.clone() });
+            let (seq, follower) = (entry.seq, entry.next);
+            self.ready.remove(&seq);
+            ids.push(id);
+            if goes_alone || ids.len() >= most {
+                break;
+            }
+            if follower != NONE && matches!(self.entries[follower as usize].state, State::Queued) {
+                self.ready.insert(self.entries[follower as usize].seq, follower);
+                followers.push(follower);
+            }
+            next = self.ready.range(seq..).next().map(|(_, &id)| id);
+        }
+        for id in followers {
+            let entry = &self.entries[id as usize];
+            if matches!(entry.state, State::Queued) {
+                self.ready.remove(&entry.seq);
+            }
+        }
+        (Batch { number, ids }, tasks)
+    }
+
+    /// Takes the outcomes of a batch, one per item.
+    pub(crate) fn finish(&mut self, batch: Batch, outcomes: Vec<Outcome<M>>, now: Now) -> Tally {
+        let mut tally = Tally::default();
+        let outcomes = outcomes.into_iter().chain(std::iter::repeat_with(|| Outcome::NotTried));
+        for (id, outcome) in batch.ids.into_iter().zip(outcomes) {
+            match outcome {
+                Outcome::NotTried => self.requeue(id),
+                // Whatever a sink says: after one that is not done, the later ones of its key come again.
+                _ if !self.is_first(id) => self.requeue(id),
+                Outcome::Done(made) => {
+                    tally.done += 1;
+                    self.release_item(id);
+                    self.entries[id as usize].state = State::Done(made);
+                    self.note_change(id);
+                    self.unlink_first(id);
+                }
+                Outcome::Failed(failure) => {
+                    let (seq, key) = (self.entries[id as usize].seq, self.key(id).cloned());
+                    tally.failed.push(FailedItem { seq, key, is_permanent: failure.is_permanent() });
+                    self.fail(id, &failure, now);
+                }
+            }
+        }
+        tally
+    }
+
+    /// Takes back a batch that came to nothing, by no fault of its items: they go on waiting, and no attempt is used.
+    /// `alone`: one of them may be to blame after all, so each is tried by itself from now on.
+    pub(crate) fn give_back(&mut self, batch: Batch, alone: bool) {
+        for id in batch.ids {
+            self.entries[id as usize].is_alone |= alone;
+            self.requeue(id);
+        }
+    }
+
+    /// When to look again even if nothing else happens.
+    pub(crate) fn next_wake(&self) -> Option<Instant> {
+        let due = self.due.peek().map(|Reverse((due, ..))| *due);
+        // Nothing can be planned before the commit under way is durable, and that is told.
+        let plan = [self.park_at, self.idle_until].into_iter().flatten().min().filter(|_| !self.is_committing);
+        due.into_iter().chain(plan).min()
+    }
+
+    fn fail(&mut self, id: Id, failure: &Failure, now: Now) {
+        let entry = &mut self.entries[id as usize];
+        entry.attempts += 1;
+        let error = clipped(failure.to_string());
+        let first_at = entry.trouble.as_ref().map_or(now.wall, |trouble| trouble.first_at);
+        let attempts = entry.attempts;
+        let is_dead = failure.is_permanent() || attempts >= self.options.attempts;
+        entry.state = if is_dead {
+            let reason = match failure.is_permanent() {
+                true => error.clone(),
+                false => format!("gave up after {attempts} attempts; the last: {error}"),
+            };
+            State::Dead { reason }
+        } else {
+            let wait = self.options.backoff.wait(attempts, &mut self.rng);
+            State::Failed { due: now.instant + wait, due_at: now.wall.after(wait) }
+        };
+        entry.trouble = Some(Box::new(Trouble { first_at, error }));
+        if is_dead {
+            self.release_item(id);
+        }
+        self.note_change(id);
+        #[cfg(test)]
+        if self.options.flaw.is_some_and(|flaw| flaw.frees_key(is_dead)) && !self.entries[id as usize].is_pending {
+            if let State::Failed { due, .. } = self.entries[id as usize].state {
+                self.due.push(Reverse((due, self.entries[id as usize].seq, id)));
+            }
+            self.unlink_flawed(id);
+            return;
+        }
+        self.offer_if_first(id);
+    }
+
+    fn requeue(&mut self, id: Id) {
+        self.entries[id as usize].state = State::Queued;
+        self.offer_if_first(id);
+    }
+
+    fn insert(&mut self, seq: u64, key: Option<&OrderKey>, bytes: usize, item: Option<P>) -> Id {
+        let entry = Entry {
+            seq,
+            line: NONE,
+            next: NONE,
+            state: State::Queued,
+            is_pending: false,
+            has_changed: false,
+            is_alone: false,
+            attempts: 0,
+            bytes,
+            item,
+            trouble: None,
+        };
+        let id = place(&mut self.entries, &mut self.free_entries, entry);
+        let Some(key) = key else { return id };
+        let line = match self.line_of.get(key) {
+            Some(&line) => {
+                let tail = std::mem::replace(&mut self.lines[line as usize].tail, id);
+                self.entries[tail as usize].next = id;
+                line
+            }
+            None => {
+                let line = Line { key: key.clone(), head: id, tail: id };
+                let line = place(&mut self.lines, &mut self.free_lines, line);
+                self.line_of.insert(key.clone(), line);
+                line
+            }
+        };
+        self.entries[id as usize].line = line;
+        id
+    }
+
+    fn key(&self, id: Id) -> Option<&OrderKey> {
+        let line = self.entries[id as usize].line;
+        (line != NONE).then(|| &self.lines[line as usize].key)
+    }
+
+    /// Whether nothing of its key is before it.
+    fn is_first(&self, id: Id) -> bool {
+        let line = self.entries[id as usize].line;
+        line == NONE || self.lines[line as usize].head == id
+    }
+
+    /// Lets it start – now, or when it is due – if it waits, and waits for nothing else.
+    fn offer_if_first(&mut self, id: Id) {
+        if !self.is_first(id) {
+            return;
+        }
+        let entry = &self.entries[id as usize];
+        match entry.state {
+            State::Queued => _ = self.ready.insert(entry.seq, id),
+            State::Failed { due, .. } => self.due.push(Reverse((due, entry.seq, id))),
+            State::Running { .. } | State::Done(_) | State::Dead { .. } | State::Free => {}
+        }
+    }
+
+    /// Takes the first of a key out of its line, and offers the next.
+    fn unlink_first(&mut self, id: Id) {
+        let entry = &mut self.entries[id as usize];
+        let (line, next) = (std::mem::replace(&mut entry.line, NONE), std::mem::replace(&mut entry.next, NONE));
+        if line == NONE {
+            return;
+        }
+        if next == NONE {
+            self.line_of.remove(&self.lines[line as usize].key);
+            self.free_lines.push(line);
+            return;
+        }
+        self.lines[line as usize].head = next;
+        self.offer_if_first(next);
+    }
+
+    /// Lets go of what it holds.
+    fn release_item(&mut self, id: Id) {
+        let entry = &mut self.entries[id as usize];
+        if entry.item.take().is_some() {
+            self.bytes -= entry.bytes;
+        }
+    }
+
+    fn note_change(&mut self, id: Id) {
+        let entry = &mut self.entries[id as usize];
+        if entry.is_pending && !std::mem::replace(&mut entry.has_changed, true) {
+            self.changed.push(id);
+        }
+    }
+
+    fn free(&mut self, id: Id) {
+        let entry = &mut self.entries[id as usize];
+        entry.state = State::Free;
+        entry.trouble = None;
+        self.free_entries.push(id);
+    }
+}
+
+fn place<T>(slots: &mut Vec<T>, free: &mut Vec<Id>, value: T) -> Id {
+    match free.pop() {
+        Some(id) => {
+            slots[id as usize] = value;
+            id
+        }
+        None => {
+            slots.push(value);
+            Id::try_from(slots.len() - 1).expect("a window holds some thousands of items")
+        }
+    }
+}
+
+fn clipped(mut error: String) -> String {
+    if error.len() > MAX_ERROR_BYTES {
+        error.truncate(error.floor_char_boundary(MAX_ERROR_BYTES));
+        error.push('…');
+    }
+    error
+}
+
+#[cfg(test)]
+pub(crate) mod model;
+#[cfg(test)]
+mod tests;

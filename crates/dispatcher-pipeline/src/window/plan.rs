@@ -1,0 +1,209 @@
+//! What a consumer commits next: the contiguous prefix rule.
+
+use std::time::{Duration, Instant};
+
+use dispatcher_journal::{Dead, Pending};
+
+use super::{Id, NONE, Now, State, Trouble, Window};
+
+/// A checkpoint that only passed items of others is committed when it has gone this far…
+const IDLE_ROWS: u64 = 256;
+
+/// …or waited this long. What a crash costs is reading them again.
+const IDLE_WAIT: Duration = Duration::from_secs(1);
+
+/// The next commit of a consumer. It is to become durable as a whole, and then [`Window::committed`] is to be told.
+#[derive(Debug)]
+pub(crate) struct Plan<M> {
+    /// The new checkpoint.
+    pub(crate) checkpoint: u64,
+    /// What done items made, in seq order.
+    pub(crate) made: Vec<(u64, M)>,
+    /// Items that become pending, or change as such.
+    pub(crate) pending: Vec<Pending>,
+    /// Pending items that ended, dead ones included.
+    pub(crate) settled: Vec<u64>,
+    /// Dead letters.
+    pub(crate) dead: Vec<Dead>,
+}
+
+impl<P: Clone, M> Window<P, M> {
+    /// What to commit now, if anything is worth a commit and none is under way.
+    ///
+    /// The checkpoint moves over everything up to the first item that has to be waited for. What it moves over and is
+    /// not done becomes pending: an item that failed, one that has been under way for long, one behind a pending item of
+    /// its key.
+    pub(crate) fn plan(&mut self, now: Now) -> Option<Plan<M>> {
+        self.plan_if(now, false)
+    }
+
+    /// The same, however little it is: for the end of a drain.
+    pub(crate) fn last_plan(&mut self, now: Now) -> Option<Plan<M>> {
+        self.plan_if(now, true)
+    }
+
+    /// The plan has become durable: dead letters no longer hold up their keys.
+    pub(crate) fn committed(&mut self) {
+        self.is_committing = false;
+        for id in std::mem::take(&mut self.buried) {
+            self.unlink_first(id);
+            self.free(id);
+        }
+    }
+
+    fn plan_if(&mut self, now: Now, at_any_rate: bool) -> Option<Plan<M>> {
+        if self.is_committing {
+            return None;
+        }
+        let mut plan = Plan {
+            checkpoint: self.checkpoint,
+            made: Vec::new(),
+            pending: Vec::new(),
+            settled: Vec::new(),
+            dead: Vec::new(),
+        };
+        let has_changed = !self.changed.is_empty();
+        for id in std::mem::take(&mut self.changed) {
+            self.entries[id as usize].has_changed = false;
+            self.plan_change(id, &mut plan, now);
+        }
+        let n_ahead = self.ahead.len();
+        self.park_at = None;
+        while let Some(&id) = self.ahead.front() {
+            if !self.pass(id, &mut plan, now) {
+                break;
+            }
+            self.ahead.pop_front();
+        }
+        plan.checkpoint = match self.ahead.front() {
+            Some(&id) => self.entries[id as usize].seq - 1,
+            None => self.loaded,
+        };
+        let has_passed = self.ahead.len() < n_ahead;
+        if !has_changed && !has_passed && !self.is_overdue(plan.checkpoint, now.instant, at_any_rate) {
+            return None;
+        }
+        self.idle_until = None;
+        self.checkpoint = plan.checkpoint;
+        self.is_committing = true;
+        // Events of one key must enter the journal in its order, and the pending ones that ended come from anywhere.
+        if has_changed {
+            plan.made.sort_unstable_by_key(|(seq, _)| *seq);
+        }
+        Some(plan)
+    }
+
+    /// Whether a checkpoint that passed nothing of ours has waited for long enough.
+    fn is_overdue(&mut self, checkpoint: u64, now: Instant, at_any_rate: bool) -> bool {
+        let rows = checkpoint - self.checkpoint;
+        if rows == 0 {
+            return false;
+        }
+        let until = *self.idle_until.get_or_insert(now + IDLE_WAIT);
+        at_any_rate || rows >= IDLE_ROWS || now >= until
+    }
+
+    /// What became of a pending item.
+    fn plan_change(&mut self, id: Id, plan: &mut Plan<M>, now: Now) {
+        let entry = &mut self.entries[id as usize];
+        match std::mem::replace(&mut entry.state, State::Free) {
+            State::Done(made) => {
+                plan.settled.push(entry.seq);
+                plan.made.push((entry.seq, made));
+                self.pending -= 1;
+                self.free(id);
+            }
+            State::Dead { reason } => {
+                plan.settled.push(entry.seq);
+                self.pending -= 1;
+                self.plan_dead(id, reason, plan, now);
+            }
+            state @ (State::Queued | State::Running { .. } | State::Failed { .. } | State::Free) => {
+                entry.state = state;
+                plan.pending.push(self.row(id, now));
+            }
+        }
+    }
+
+    /// Moves the checkpoint over the first item beyond it, if that need not be waited for.
+    fn pass(&mut self, id: Id, plan: &mut Plan<M>, now: Now) -> bool {
+        let is_behind_pending = self.is_behind_pending(id);
+        let entry = &mut self.entries[id as usize];
+        let becomes_pending = match &entry.state {
+            State::Done(_) => {
+                let State::Done(made) = std::mem::replace(&mut entry.state, State::Free) else { return false };
+                plan.made.push((entry.seq, made));
+                self.free(id);
+                return true;
+            }
+            State::Dead { .. } => {
+                let State::Dead { reason } = std::mem::replace(&mut entry.state, State::Free) else { return false };
+                self.plan_dead(id, reason, plan, now);
+                return true;
+            }
+            State::Failed { .. } => true,
+            State::Running { since } => {
+                let park_at = *since + self.options.park_after;
+                self.park_at = Some(park_at);
+                park_at <= now.instant
+            }
+            State::Queued => entry.attempts > 0 || is_behind_pending,
+            State::Free => false,
+        };
+        #[cfg(test)]
+        if self.options.flaw == Some(super::model::Flaw::PassesWhatRuns) && matches!(entry.state, State::Running { .. })
+        {
+            return true;
+        }
+        if !becomes_pending {
+            return false;
+        }
+        // Where there is no room among the pending, waiting for a certain time does not help.
+        self.park_at = None;
+        if self.pending >= self.options.max_pending {
+            return false;
+        }
+        self.pending += 1;
+        self.entries[id as usize].is_pending = true;
+        // Ten thousand of these may wait for long: their bodies are read again when they start.
+        self.release_item(id);
+        #[cfg(test)]
+        self.mend_flaw(id);
+        plan.pending.push(self.row(id, now));
+        true
+    }
+
+    fn is_behind_pending(&self, id: Id) -> bool {
+        let line = self.entries[id as usize].line;
+        if line == NONE {
+            return false;
+        }
+        let head = self.lines[line as usize].head;
+        head != id && self.entries[head as usize].is_pending
+    }
+
+    /// Writes a dead letter. The item blocks its key until that is durable: should a crash take it back, the item would be
+    /// tried again, and later ones of its key must not have overtaken it.
+    fn plan_dead(&mut self, id: Id, reason: String, plan: &mut Plan<M>, now: Now) {
+        let entry = &mut self.entries[id as usize];
+        let first_at = entry.trouble.as_ref().map_or(now.wall, |trouble| trouble.first_at);
+        plan.dead.push(Dead { seq: entry.seq, reason, attempts: entry.attempts, first_at });
+        entry.state = State::Dead { reason: String::new() };
+        self.buried.push(id);
+    }
+
+    fn row(&mut self, id: Id, now: Now) -> Pending {
+        let key = self.key(id).cloned();
+        let entry = &mut self.entries[id as usize];
+        let trouble =
+            entry.trouble.get_or_insert_with(|| Box::new(Trouble { first_at: now.wall, error: String::new() }));
+        let due = match entry.state {
+            State::Failed { due_at, .. } => due_at,
+            _ => now.wall,
+        };
+        let (first_at, error) = (trouble.first_at, trouble.error.clone());
+        let (seq, attempt) = (entry.seq, entry.attempts);
+        let (app, key) = key.map_or((0, None), |key| (key.app, Some(key.key)));
+        Pending { seq, key, app, attempt, first_at, due, error }
+    }
+}

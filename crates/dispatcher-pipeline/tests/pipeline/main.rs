@@ -1,0 +1,9 @@
+//! The pipeline over a real journal, with handlers and sinks that refuse, hang, block and panic.
+
+#![allow(clippy::unwrap_used, reason = "in a test a panic is the answer")]
+
+mod failures;
+mod order;
+mod plugins;
+mod restart;
+mod throughput;
