@@ -1,0 +1,199 @@
+//! One connection: what its parts share, and the future that drives it.
+
+use std::{
+    convert::Infallible,
+    future::{Future, poll_fn},
+    net::SocketAddr,
+    pin::pin,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicU8, Ordering::Relaxed},
+    },
+    task::{Context, Poll, Waker},
+};
+
+use hyper::{body::Incoming, service::Service};
+use hyper_util::rt::TokioIo;
+use tokio::{net::TcpStream, sync::OwnedSemaphorePermit};
+use tracing::debug;
+use warp::{http::Request, reply::Response};
+
+use crate::{
+    Outcome,
+    clock::{Clock, Verdict},
+    routes::routes,
+    socket::Socket,
+    worker::Worker,
+};
+
+/// What the parts of one connection share: its socket, its routes, and the worker that looks after it.
+pub(crate) struct Connection {
+    pub(crate) worker: Arc<Worker>,
+    pub(crate) peer: SocketAddr,
+    clock: Clock,
+    order: AtomicU8,
+    unread: AtomicBool,     // The last refused request has more of a body to come.
+    waker: OnceLock<Waker>, // Of the task that drives the connection; it stays the same.
+}
+
+/// What the worker wants of a connection.
+#[derive(Clone, Copy, PartialEq)]
+#[repr(u8)]
+pub(crate) enum Order {
+    /// To go on.
+    GoOn,
+    /// To answer the request that is there, and then to close.
+    Finish,
+    /// To close at once.
+    Close,
+}
+
+/// The time to answer in is over.
+#[derive(Debug)]
+pub(crate) struct Late;
+
+impl Connection {
+    pub(crate) fn new(worker: Arc<Worker>, peer: SocketAddr) -> Connection {
+        let clock = Clock::new(worker.now());
+        Connection {
+            worker,
+            peer,
+            clock,
+            order: AtomicU8::new(Order::GoOn as u8),
+            unread: AtomicBool::new(false),
+            waker: OnceLock::new(),
+        }
+    }
+
+    /// The result of `future`, if there is one before the time to answer is over. A future that is late is dropped.
+    pub(crate) async fn within<F: Future>(&self, future: F) -> Result<F::Output, Late> {
+        let mut future = pin!(future);
+        // No timer: when time is over, the worker's look at the clock wakes this task.
+        poll_fn(|cx| match future.as_mut().poll(cx) {
+            Poll::Ready(output) => Poll::Ready(Ok(output)),
+            Poll::Pending if self.clock.is_answer_due() => Poll::Ready(Err(Late)),
+            Poll::Pending => Poll::Pending,
+        })
+        .await
+    }
+
+    pub(crate) fn received(&self) {
+        self.clock.received(self.worker.now());
+    }
+
+    pub(crate) fn serve(&self) {
+        self.clock.serve(self.worker.now());
+    }
+
+    pub(crate) fn reply(&self) {
+        self.clock.reply(self.worker.now());
+    }
+
+    pub(crate) fn flushed(&self) {
+        self.clock.flushed(self.worker.now());
+    }
+
+    pub(crate) fn trust(&self) {
+        self.clock.trust();
+    }
+
+    /// Notes whether a request was refused before its body was read.
+    pub(crate) fn leave_unread(&self, unread: bool) {
+        self.unread.store(unread, Relaxed);
+    }
+
+    pub(crate) fn is_unread(&self) -> bool {
+        self.unread.load(Relaxed)
+    }
+
+    /// Keeps the limits: called by the worker at each look.
+    pub(crate) fn look(&self) {
+        if self.has_order(Order::Close) {
+            return;
+        }
+        match self.clock.look(self.worker.now(), &self.worker.limits) {
+            Verdict::Fine => {}
+            Verdict::AnswerDue => self.wake(),
+            Verdict::Close(outcome) => {
+                self.worker.tally.count(outcome);
+                debug!(peer = %self.peer, reason = outcome.name(), "connection closed");
+                self.order(Order::Close);
+            }
+        }
+    }
+
+    pub(crate) fn order(&self, order: Order) {
+        self.order.store(order as u8, Relaxed);
+        self.wake();
+    }
+
+    fn has_order(&self, order: Order) -> bool {
+        self.order.load(Relaxed) == order as u8
+    }
+
+    fn wake(&self) {
+        if let Some(waker) = self.waker.get() {
+            waker.wake_by_ref();
+        }
+    }
+}
+
+/// Serves the requests of one connection until it ends, or is told to.
+pub(crate) async fn serve(stream: TcpStream, connection: Arc<Connection>, place: Place) {
+    let http = &connection.worker.http;
+    let socket = TokioIo::new(Socket::new(stream, connection.clone()));
+    let mut served = pin!(http.serve_connection(socket, Routed(warp::service(routes(connection.clone())))));
+    let mut is_finishing = false;
+    let ended = poll_fn(|cx: &mut Context<'_>| {
+        connection.waker.get_or_init(|| cx.waker().clone());
+        if connection.has_order(Order::Close) {
+            return Poll::Ready(Ok(()));
+        }
+        // First the request that may have arrived with the order to finish: hyper closes a connection that has read
+        // none.
+        let ended = served.as_mut().poll(cx);
+        if ended.is_pending() && connection.has_order(Order::Finish) && !is_finishing {
+            is_finishing = true;
+            served.as_mut().graceful_shutdown();
+            return served.as_mut().poll(cx);
+        }
+        ended
+    })
+    .await;
+    if let Err(err) = ended {
+        if err.is_parse() {
+            connection.worker.tally.count(Outcome::NotHttp);
+        }
+        debug!(peer = %connection.peer, %err, "connection ended");
+    }
+    drop(place);
+}
+
+/// A connection's place among those that may be open; it becomes free when this is dropped.
+pub(crate) struct Place {
+    pub(crate) id: u64,
+    pub(crate) worker: Arc<Worker>,
+    pub(crate) _permit: OwnedSemaphorePermit,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.worker.forget(self.id);
+    }
+}
+
+/// warp's service, which wants to be borrowed mutably, as hyper's, which does not. A copy of it is one more `Arc`.
+struct Routed<S>(S);
+
+impl<S> Service<Request<Incoming>> for Routed<S>
+where
+    S: tower_service::Service<Request<Incoming>, Response = Response, Error = Infallible> + Clone,
+{
+    type Response = Response;
+    type Error = Infallible;
+    type Future = S::Future;
+
+    fn call(&self, request: Request<Incoming>) -> S::Future {
+        tower_service::Service::call(&mut self.0.clone(), request)
+    }
+}

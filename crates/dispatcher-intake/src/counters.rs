@@ -1,0 +1,136 @@
+//! How many requests ended how.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering::Relaxed},
+};
+
+use crate::Refusal;
+
+/// What the intake has counted since it started. Each worker counts for itself, and reading adds up.
+pub struct Counters {
+    workers: Vec<Arc<Tally>>,
+}
+
+/// How a request or a connection ended, unless it was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// A callback was answered OK once it was durable.
+    Accepted,
+    /// A callback that wants a decision was answered.
+    Decided,
+    /// Of the callback just counted as `Decided`, the journal did not take the record.
+    Unrecorded,
+    /// A callback was answered OK and not stored, as its command's rule says.
+    NotJournaled,
+    /// A console tried out the URL.
+    Probe,
+    /// A connection was opened.
+    Connection,
+    /// A connection was closed because the head of a request took too long.
+    HeadLate,
+    /// A connection was closed because it was idle for too long.
+    Idle,
+    /// A connection was closed because the peer did not read its reply.
+    ReplyUnread,
+    /// A connection was closed because what it sent was not HTTP, or had too large a head.
+    NotHttp,
+}
+
+impl Outcome {
+    /// All of them.
+    pub const ALL: [Outcome; 10] = [
+        Outcome::Accepted,
+        Outcome::Decided,
+        Outcome::Unrecorded,
+        Outcome::NotJournaled,
+        Outcome::Probe,
+        Outcome::Connection,
+        Outcome::HeadLate,
+        Outcome::Idle,
+        Outcome::ReplyUnread,
+        Outcome::NotHttp,
+    ];
+
+    /// Its name in a snapshot.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Outcome::Accepted => "accepted",
+            Outcome::Decided => "decided",
+            Outcome::Unrecorded => "unrecorded",
+            Outcome::NotJournaled => "not_journaled",
+            Outcome::Probe => "probes",
+            Outcome::Connection => "connections",
+            Outcome::HeadLate => "head_late",
+            Outcome::Idle => "idle",
+            Outcome::ReplyUnread => "reply_unread",
+            Outcome::NotHttp => "not_http",
+        }
+    }
+}
+
+impl Counters {
+    pub(crate) fn new(workers: Vec<Arc<Tally>>) -> Counters {
+        Counters { workers }
+    }
+
+    /// How often this happened.
+    #[must_use]
+    pub fn count(&self, outcome: Outcome) -> u64 {
+        self.workers.iter().map(|tally| tally.outcomes[outcome as usize].load(Relaxed)).sum()
+    }
+
+    /// How many requests were refused for this.
+    #[must_use]
+    pub fn refused(&self, refusal: Refusal) -> u64 {
+        self.workers.iter().map(|tally| tally.refusals[place(refusal)].load(Relaxed)).sum()
+    }
+
+    /// All counts by name, outcomes first.
+    #[must_use]
+    pub fn snapshot(&self) -> Vec<(&'static str, u64)> {
+        let outcomes = Outcome::ALL.iter().map(|&outcome| (outcome.name(), self.count(outcome)));
+        let refusals = Refusal::ALL.iter().map(|&refusal| (refusal.name(), self.refused(refusal)));
+        outcomes.chain(refusals).collect()
+    }
+}
+
+/// One worker's counts. On cache lines of its own, so that workers do not slow each other down.
+#[derive(Default)]
+#[repr(align(128))]
+pub(crate) struct Tally {
+    outcomes: [AtomicU64; Outcome::ALL.len()],
+    refusals: [AtomicU64; Refusal::ALL.len()],
+}
+
+impl Tally {
+    pub(crate) fn count(&self, outcome: Outcome) {
+        self.outcomes[outcome as usize].fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn refuse(&self, refusal: Refusal) {
+        self.refusals[place(refusal)].fetch_add(1, Relaxed);
+    }
+}
+
+fn place(refusal: Refusal) -> usize {
+    Refusal::ALL.iter().position(|&one| one == refusal).expect("ALL has every refusal")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn adds_up_what_the_workers_counted() {
+        let workers = vec![Arc::new(Tally::default()), Arc::new(Tally::default())];
+        for tally in &workers {
+            Outcome::ALL.into_iter().for_each(|outcome| tally.count(outcome));
+            Refusal::ALL.into_iter().for_each(|refusal| tally.refuse(refusal));
+        }
+        let snapshot = Counters::new(workers).snapshot();
+        assert_eq!(snapshot.len(), Outcome::ALL.len() + Refusal::ALL.len());
+        assert!(snapshot.iter().all(|&(_, count)| count == 2), "{snapshot:?}");
+    }
+}

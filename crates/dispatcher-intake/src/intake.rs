@@ -1,0 +1,180 @@
+//! The intake as a whole: starting it, and ending it without losing what is in flight.
+
+use std::{
+    fmt, io,
+    net::{SocketAddr, TcpListener},
+    sync::{Arc, OnceLock},
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use dispatcher_journal::Journal;
+use tokio::{
+    runtime::{Builder, Runtime},
+    sync::{mpsc, oneshot},
+};
+
+use crate::{
+    CommandRule, Counters, IntakeApp, IntakeOptions,
+    accept::{Hand, accept},
+    policy::Policy,
+    verify::Apps,
+    worker::{Rules, Steady, Worker},
+};
+
+/// Longer than anyone waits, and short enough to be added to a time.
+const LONGEST_DRAIN: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// A running intake. Dropped without [`drain`](Intake::drain), it stops accepting and cuts its connections, without
+/// waiting for any.
+pub struct Intake {
+    local_addr: SocketAddr,
+    counters: Arc<Counters>,
+    stop: oneshot::Sender<()>,
+    drain_until: Arc<OnceLock<Instant>>,
+    ended: Vec<oneshot::Receiver<usize>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// How a drain went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DrainReport {
+    /// Connections that were closed in the middle of a request, for time was over.
+    pub n_cut: usize,
+}
+
+impl Intake {
+    /// Starts to answer on `listener`, on threads of its own. The journal has to stay open until the intake has ended.
+    ///
+    /// # Errors
+    /// When the settings contradict each other, or the machine gives no thread.
+    pub fn start(
+        listener: TcpListener,
+        options: IntakeOptions,
+        apps: Vec<IntakeApp>,
+        commands: Vec<CommandRule>,
+        journal: &Journal,
+    ) -> Result<Intake, StartError> {
+        let local_addr = listener.local_addr()?;
+        listener.set_nonblocking(true)?;
+        let (n_threads, max_connections) = (options.threads.max(1), options.max_connections.max(1));
+        let rules = Arc::new(Rules {
+            options,
+            apps: Apps::new(apps)?,
+            policy: Policy::new(commands),
+            appends: Steady::working(),
+            records: Steady::working(),
+        });
+
+        let drain_until = Arc::new(OnceLock::new());
+        let (mut hands, mut ended, mut threads) = (Vec::new(), Vec::new(), Vec::new());
+        for n in 0..n_threads {
+            let worker = Arc::new(Worker::new(rules.clone(), journal.port()));
+            let (connections, accepted) = mpsc::channel(max_connections);
+            let (end, has_ended) = oneshot::channel();
+            hands.push(Hand { worker: worker.clone(), connections });
+            ended.push(has_ended);
+            let (runtime, until) = (runtime()?, drain_until.clone());
+            threads.push(spawn(&format!("intake-{n}"), move || {
+                let drain_within = move || {
+                    until
+                        .get()
+                        .map_or(Duration::ZERO, |until: &Instant| until.saturating_duration_since(Instant::now()))
+                };
+                // Nobody listens if the intake was dropped.
+                let _ = end.send(worker.run(&runtime, accepted, drain_within));
+            })?);
+        }
+        let counters = Arc::new(Counters::new(hands.iter().map(|hand| hand.worker.tally.clone()).collect()));
+
+        let (stop, stopped) = oneshot::channel();
+        let runtime = runtime()?;
+        let listener = {
+            let _inside = runtime.enter(); // Where a socket is registered for readiness.
+            tokio::net::TcpListener::from_std(listener)?
+        };
+        threads.push(spawn("intake-accept", move || {
+            runtime.block_on(accept(listener, hands, max_connections, stopped));
+        })?);
+        Ok(Intake { local_addr, counters, stop, drain_until, ended, threads })
+    }
+
+    /// The address that it answers on.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// What it counts.
+    #[must_use]
+    pub fn counters(&self) -> Arc<Counters> {
+        self.counters.clone()
+    }
+
+    /// Stops accepting, closes what is idle, and waits until the requests that are there are answered, at most
+    /// `within`; what is then still open is cut. The journal is needed until this returns.
+    pub async fn drain(self, within: Duration) -> DrainReport {
+        let until = Instant::now() + within.min(LONGEST_DRAIN);
+        // Neither can fail: this is the only call, and a thread that is gone has nothing left to be told.
+        let _ = self.drain_until.set(until);
+        let _ = self.stop.send(());
+        let mut n_cut = 0;
+        for ended in self.ended {
+            n_cut += ended.await.unwrap_or_default();
+        }
+        // Each has sent its last word: joining waits for no more than its runtime to be taken down.
+        for thread in self.threads {
+            let _ = thread.join();
+        }
+        DrainReport { n_cut }
+    }
+}
+
+/// Why an intake did not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// Two apps have this SDKAppID.
+    AppTwice(u64),
+    /// The app with this SDKAppID has no token to verify its signatures with.
+    NoToken(u64),
+    /// The machine did not give what it takes: a socket, a thread.
+    Io(io::Error),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StartError::AppTwice(id) => write!(f, "two apps have the sdk_app_id {id}; give each one once"),
+            StartError::NoToken(id) => {
+                write!(
+                    f,
+                    "the app {id} has no token to verify signatures with; set one in tokens, or signature = \"off\""
+                )
+            }
+            StartError::Io(err) => write!(f, "cannot start the intake: {err}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            StartError::Io(err) => Some(err),
+            StartError::AppTwice(_) | StartError::NoToken(_) => None,
+        }
+    }
+}
+
+impl From<io::Error> for StartError {
+    fn from(err: io::Error) -> StartError {
+        StartError::Io(err)
+    }
+}
+
+fn runtime() -> io::Result<Runtime> {
+    Builder::new_current_thread().enable_io().enable_time().build()
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+    thread::Builder::new().name(name.to_owned()).spawn(run)
+}

@@ -1,0 +1,27 @@
+#![doc = include_str!("../README.md")]
+//!
+//! # Where to read
+//!
+//! `accept` takes connections and hands them to the threads of `worker`; `connection` drives one, on a `socket` that
+//! keeps its `clock`; `routes` is the way of one request, with `verify` before its `body` is read and `policy` and
+//! `identity` after; `refusal` is what it is answered otherwise.
+
+mod accept;
+mod body;
+mod clock;
+mod connection;
+mod counters;
+mod identity;
+mod intake;
+mod options;
+mod policy;
+mod refusal;
+mod routes;
+mod socket;
+mod verify;
+mod worker;
+
+pub use counters::{Counters, Outcome};
+pub use intake::{DrainReport, Intake, StartError};
+pub use options::{CommandRule, IntakeApp, IntakeOptions, JournalRule, PathRule, SignaturePolicy};
+pub use refusal::Refusal;

@@ -1,0 +1,204 @@
+//! One worker: a thread with a runtime of its own, its connections, its port to the journal.
+//!
+//! A connection stays with its worker, so nothing on a request's way is shared between threads but the journal.
+
+use std::{
+    collections::HashMap,
+    net::{SocketAddr, TcpStream},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use dispatcher_journal::Port;
+use hyper::server::conn::http1;
+use tokio::{
+    runtime::Runtime,
+    sync::{Notify, OwnedSemaphorePermit, mpsc},
+    time::{MissedTickBehavior, interval, timeout},
+};
+use tracing::debug;
+
+use crate::{
+    IntakeOptions,
+    clock::Limits,
+    connection::{Connection, Order, Place, serve},
+    counters::Tally,
+    policy::Policy,
+    verify::Apps,
+};
+
+/// What all workers go by, and the little that they tell each other.
+pub(crate) struct Rules {
+    pub(crate) options: IntakeOptions,
+    pub(crate) apps: Apps,
+    pub(crate) policy: Policy,
+    pub(crate) appends: Steady, // Whether the last append of an after callback worked.
+    pub(crate) records: Steady, // Whether the journal took the last record of a before callback.
+}
+
+/// Something that works, or does not, and is worth a log line when that changes.
+pub(crate) struct Steady(AtomicBool);
+
+impl Steady {
+    pub(crate) fn working() -> Steady {
+        Steady(AtomicBool::new(true))
+    }
+
+    /// Whether `works` is news.
+    pub(crate) fn change(&self, works: bool) -> bool {
+        // Nearly always not, and then the cache line stays shared between the workers.
+        self.0.load(Relaxed) != works && self.0.swap(works, Relaxed) != works
+    }
+}
+
+/// A connection on its way to a worker.
+pub(crate) struct Accepted {
+    pub(crate) stream: TcpStream,
+    pub(crate) peer: SocketAddr,
+    pub(crate) permit: OwnedSemaphorePermit,
+}
+
+/// What the connections of one worker share.
+pub(crate) struct Worker {
+    pub(crate) rules: Arc<Rules>,
+    pub(crate) limits: Limits,
+    pub(crate) port: Port,
+    pub(crate) tally: Arc<Tally>,
+    pub(crate) http: http1::Builder,
+    started: Instant,
+    now: AtomicU64, // Milliseconds since `started`, as of the last look at the clocks.
+    n_connections: AtomicUsize,
+    // Locked when a connection comes or goes and at each look, by this worker's thread alone.
+    connections: Mutex<HashMap<u64, Arc<Connection>>>,
+    emptied: Notify,
+}
+
+impl Worker {
+    pub(crate) fn new(rules: Arc<Rules>, port: Port) -> Worker {
+        let mut http = http1::Builder::new();
+        let options = &rules.options;
+        // No timer: time is kept by the connections' clocks, which tell an idle connection from a slow head.
+        http.half_close(false).max_header_size(options.header_bytes).max_buf_size(options.header_bytes.max(64 << 10));
+        if options.max_headers != IntakeOptions::default().max_headers {
+            http.max_headers(options.max_headers);
+        }
+        Worker {
+            limits: Limits::new(options),
+            port,
+            tally: Arc::default(),
+            http,
+            started: Instant::now(),
+            now: AtomicU64::new(0),
+            n_connections: AtomicUsize::new(0),
+            connections: Mutex::default(),
+            emptied: Notify::new(),
+            rules,
+        }
+    }
+
+    /// Serves the connections that come in through `accepted` until there will be no more of them; then answers what is
+    /// there and closes. `drain_within` is asked once, then; what is still open when that is over is cut.
+    ///
+    /// Returns how many were cut.
+    pub(crate) fn run(
+        self: Arc<Worker>,
+        runtime: &Runtime,
+        mut accepted: mpsc::Receiver<Accepted>,
+        drain_within: impl FnOnce() -> Duration,
+    ) -> usize {
+        runtime.block_on(async {
+            let worker = self.clone();
+            let pump = tokio::spawn(async move { worker.port.pump().await });
+            let worker = self.clone();
+            let look = tokio::spawn(async move { worker.keep_looking().await });
+            let mut next_id = 0;
+            while let Some(accepted) = accepted.recv().await {
+                self.open(next_id, accepted);
+                next_id += 1;
+            }
+            let n_cut = self.drain(drain_within()).await;
+            look.abort();
+            pump.abort();
+            n_cut
+        })
+    }
+
+    /// The time, in milliseconds, as of the last look at the clocks.
+    pub(crate) fn now(&self) -> u64 {
+        self.now.load(Relaxed)
+    }
+
+    /// How many connections it has, with those on their way to it.
+    pub(crate) fn n_connections(&self) -> usize {
+        self.n_connections.load(Relaxed)
+    }
+
+    /// Counts a connection that is on its way.
+    pub(crate) fn expect(&self) {
+        self.n_connections.fetch_add(1, Relaxed);
+    }
+
+    /// Takes back [`expect`](Worker::expect), or the connection's being there.
+    pub(crate) fn forget(&self, id: u64) {
+        self.n_connections.fetch_sub(1, Relaxed);
+        let mut connections = self.connections();
+        connections.remove(&id);
+        if connections.is_empty() {
+            self.emptied.notify_one();
+        }
+    }
+
+    fn open(self: &Arc<Worker>, id: u64, accepted: Accepted) {
+        let Accepted { stream, peer, permit } = accepted;
+        let place = Place { id, worker: self.clone(), _permit: permit };
+        let stream = match tokio::net::TcpStream::from_std(stream) {
+            Ok(stream) => stream,
+            Err(err) => {
+                debug!(%peer, %err, "connection lost before it was served");
+                return drop(place);
+            }
+        };
+        self.tally.count(crate::Outcome::Connection);
+        let connection = Arc::new(Connection::new(self.clone(), peer));
+        self.connections().insert(id, connection.clone());
+        tokio::spawn(serve(stream, connection, place));
+    }
+
+    async fn keep_looking(&self) {
+        let mut ticks = interval(self.limits.look_every());
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+            self.now.store(now, Relaxed);
+            self.connections().values().for_each(|connection| connection.look());
+        }
+    }
+
+    async fn drain(&self, within: Duration) -> usize {
+        self.order(Order::Finish);
+        let emptied = async {
+            while !self.connections().is_empty() {
+                self.emptied.notified().await;
+            }
+        };
+        if timeout(within, emptied).await.is_ok() {
+            return 0;
+        }
+        let n_cut = self.connections().len();
+        self.order(Order::Close);
+        n_cut
+    }
+
+    fn order(&self, order: Order) {
+        self.connections().values().for_each(|connection| connection.order(order));
+    }
+
+    fn connections(&self) -> MutexGuard<'_, HashMap<u64, Arc<Connection>>> {
+        // Nothing panics while it is held, and a map is whole between any two of its calls.
+        self.connections.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

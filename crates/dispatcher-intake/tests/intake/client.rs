@@ -1,0 +1,132 @@
+//! A peer that says exactly what it is told to, byte for byte.
+
+use std::{
+    io::{ErrorKind, Read, Write},
+    net::{Shutdown, SocketAddr, TcpStream},
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+
+/// No wait of these tests is meant to last this long.
+const FOR_EVER: Duration = Duration::from_secs(20);
+
+pub(crate) struct Client {
+    stream: TcpStream,
+    read: Vec<u8>,
+}
+
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
+}
+
+impl Client {
+    pub(crate) fn connect(address: SocketAddr) -> Client {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(FOR_EVER)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Client { stream, read: Vec::new() }
+    }
+
+    pub(crate) fn send(&mut self, text: impl AsRef<[u8]>) {
+        self.stream.write_all(text.as_ref()).unwrap();
+    }
+
+    /// Sends as much of `text` as the peer takes before it closes.
+    pub(crate) fn send_in_vain(&mut self, text: impl AsRef<[u8]>) {
+        let _ = self.stream.write_all(text.as_ref());
+    }
+
+    pub(crate) fn stop_sending(&self) {
+        self.stream.shutdown(Shutdown::Write).unwrap();
+    }
+
+    pub(crate) fn ask(&mut self, request: impl AsRef<[u8]>) -> Reply {
+        self.send(request);
+        self.reply()
+    }
+
+    pub(crate) fn reply(&mut self) -> Reply {
+        let head = self.read_head();
+        let length = head.split("content-length: ").nth(1).expect("every reply has a length");
+        let length = length.split("\r\n").next().unwrap().parse().unwrap();
+        while self.read.len() < length {
+            self.read_more();
+        }
+        let body = String::from_utf8(self.read.drain(..length).collect()).unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        Reply { status, head, body }
+    }
+
+    /// Reads up to the first empty line; a `100 Continue` is one on its own.
+    pub(crate) fn read_head(&mut self) -> String {
+        loop {
+            if let Some(end) = self.read.windows(4).position(|window| window == b"\r\n\r\n") {
+                return String::from_utf8(self.read.drain(..end + 4).collect()).unwrap().to_lowercase();
+            }
+            self.read_more();
+        }
+    }
+
+    /// Waits until the peer closes; whatever it still says is returned.
+    pub(crate) fn wait_for_close(&mut self) -> String {
+        let mut rest = std::mem::take(&mut self.read);
+        match self.stream.read_to_end(&mut rest) {
+            Ok(_) => {}
+            Err(err) => assert_eq!(err.kind(), ErrorKind::ConnectionReset, "not closed: {err}"),
+        }
+        String::from_utf8(rest).unwrap()
+    }
+
+    fn read_more(&mut self) {
+        let mut buf = [0; 4096];
+        let n = self.stream.read(&mut buf).unwrap();
+        assert_ne!(n, 0, "closed after {:?}", String::from_utf8_lossy(&self.read));
+        self.read.extend_from_slice(&buf[..n]);
+    }
+}
+
+impl Reply {
+    #[track_caller]
+    pub(crate) fn assert_ok(&self) {
+        let expected = json!({ "ActionStatus": "OK", "ErrorInfo": "", "ErrorCode": 0 });
+        assert_eq!((self.status, self.json()), (200, expected));
+    }
+
+    /// Checks status, number and shape; returns the text.
+    #[track_caller]
+    pub(crate) fn assert_refused(&self, code: u32) -> String {
+        let reply = self.json();
+        let said = (self.status, reply["ActionStatus"].as_str(), reply["ErrorCode"].as_u64());
+        assert_eq!(said, ((code / 1000) as u16, Some("FAIL"), Some(code.into())), "{}", self.body);
+        assert_eq!(reply.as_object().unwrap().len(), 3);
+        reply["ErrorInfo"].as_str().unwrap().to_owned()
+    }
+
+    #[track_caller]
+    fn json(&self) -> Value {
+        assert!(self.head.contains("content-type: application/json\r\n"), "{}", self.head);
+        serde_json::from_str(&self.body).unwrap()
+    }
+}
+
+/// A POST to `/callback` with this query and body.
+pub(crate) fn post(query: &str, body: &str) -> String {
+    format!("POST /callback?{query} HTTP/1.1\r\nHost: test\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+}
+
+/// The head of a POST that waits to be told to send its body.
+pub(crate) fn post_expecting(query: &str, length: usize) -> String {
+    format!("POST /callback?{query} HTTP/1.1\r\nHost: test\r\nContent-Length: {length}\r\nExpect: 100-continue\r\n\r\n")
+}
+
+/// A POST with a body in chunks.
+pub(crate) fn post_chunked(query: &str, chunks: &[&str]) -> String {
+    let mut request = format!("POST /callback?{query} HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n");
+    for chunk in chunks.iter().chain(&[""]) {
+        request += &format!("{:x}\r\n{chunk}\r\n", chunk.len());
+    }
+    request
+}
