@@ -1,0 +1,393 @@
+//! What was measured, as a table and the bars for people, and as JSON.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::{
+    cli::Cli,
+    machine::Machine,
+    measure::{Measurement, Sample},
+    rounds::{Pair, Rounds},
+    scenario::Scenario,
+};
+
+/// Everything, in the order in which it is printed.
+#[derive(Serialize)]
+pub(crate) struct Report {
+    machine: Machine,
+    seconds: f64,
+    warmup: f64,
+    server_cores: Option<String>,
+    generator_cores: Option<String>,
+    fdatasync_us: Option<f64>,
+    /// In the worst of all measurements.
+    taken_by_others: f64,
+    rows: Vec<Row>,
+    bars: Vec<Bar>,
+    soaks: Vec<Measurement>,
+    pairs: Vec<Pair>,
+}
+
+/// Medians over the rounds.
+#[derive(Serialize)]
+struct Row {
+    name: String,
+    connections: usize,
+    per_second: f64,
+    /// The median of the rounds' ratios, not the ratio of the medians.
+    throughput_ratio: f64,
+    p50_us: f64,
+    p99_us: f64,
+    p999_us: f64,
+    cpu_us: f64,
+    cpu_ratio: f64,
+    /// The highest of all rounds.
+    peak_rss_mib: f64,
+    generator_cpu_us: f64,
+}
+
+#[derive(Serialize)]
+struct Bar {
+    name: String,
+    must: f64,
+    aim: f64,
+    measured: f64,
+    #[serde(skip)]
+    better: Better,
+    verdict: &'static str,
+}
+
+#[derive(Clone, Copy)]
+enum Better {
+    More,
+    Less,
+}
+
+impl Report {
+    pub(crate) fn new(cli: &Cli, rounds: Rounds) -> Self {
+        let Rounds { pairs, soaks } = rounds;
+        let rows = rows(&pairs);
+        let all = || pairs.iter().flat_map(|pair| [&pair.floor, &pair.measured]);
+        Self {
+            machine: Machine::this(),
+            seconds: cli.seconds,
+            warmup: cli.warmup,
+            server_cores: cli.server_cores.clone(),
+            generator_cores: cli.generator_cores.clone(),
+            fdatasync_us: (!pairs.is_empty()).then(|| median(pairs.iter().map(|pair| pair.fdatasync_us))),
+            taken_by_others: all().map(|measurement| measurement.taken_by_others).fold(0.0, f64::max),
+            bars: bars(&rows, &soaks),
+            rows,
+            soaks,
+            pairs,
+        }
+    }
+}
+
+/// The floor first, then the scenarios, each in ascending connections.
+fn rows(pairs: &[Pair]) -> Vec<Row> {
+    let mut rows = Vec::new();
+    let mut counts: Vec<_> = pairs.iter().map(|pair| pair.measured.connections).collect();
+    counts.sort_unstable();
+    counts.dedup();
+    for &connections in &counts {
+        let floors: Vec<_> = pairs.iter().map(|pair| &pair.floor).filter(|m| m.connections == connections).collect();
+        rows.push(row("floor".into(), &floors, 1.0, 1.0));
+    }
+    for scenario in [Scenario::Floor, Scenario::Accept, Scenario::AcceptSyncOff, Scenario::WholePath] {
+        for &connections in &counts {
+            let of_row = |pair: &&Pair| pair.measured.scenario == scenario && pair.measured.connections == connections;
+            let pairs: Vec<_> = pairs.iter().filter(of_row).collect();
+            if pairs.is_empty() {
+                continue;
+            }
+            let name = if scenario == Scenario::Floor { "floor again".into() } else { scenario.to_string() };
+            let measured: Vec<_> = pairs.iter().map(|pair| &pair.measured).collect();
+            let throughput_ratio = median(pairs.iter().map(|pair| pair.throughput_ratio()));
+            let cpu_ratio = median(pairs.iter().map(|pair| pair.cpu_ratio()));
+            rows.push(row(name, &measured, throughput_ratio, cpu_ratio));
+        }
+    }
+    rows
+}
+
+fn row(name: String, measured: &[&Measurement], throughput_ratio: f64, cpu_ratio: f64) -> Row {
+    let of = |figure: fn(&Measurement) -> f64| median(measured.iter().map(|measurement| figure(measurement)));
+    Row {
+        name,
+        connections: measured[0].connections,
+        per_second: of(|m| m.per_second),
+        throughput_ratio,
+        p50_us: of(|m| m.load.p50_us),
+        p99_us: of(|m| m.load.p99_us),
+        p999_us: of(|m| m.load.p999_us),
+        cpu_us: of(|m| m.cpu_us),
+        cpu_ratio,
+        peak_rss_mib: measured.iter().map(|m| m.peak_rss_mib).fold(0.0, f64::max),
+        generator_cpu_us: of(|m| m.load.generator_cpu_us),
+    }
+}
+
+/// The bars that the project set itself, as far as they were measured.
+fn bars(rows: &[Row], soaks: &[Measurement]) -> Vec<Bar> {
+    let mut bars = Vec::new();
+    for row in rows {
+        let (name, connections) = (row.name.as_str(), row.connections);
+        let mut bar = |figure: &str, must, aim, measured, better| {
+            bars.push(Bar::new(format!("{name}, {connections} connections: {figure}"), must, aim, measured, better));
+        };
+        let throughput = row.throughput_ratio;
+        match (name, connections) {
+            ("accept", 64) => bar("throughput ÷ floor", 0.55, 0.65, throughput, Better::More),
+            ("accept", 256) => bar("throughput ÷ floor", 0.60, 0.75, throughput, Better::More),
+            ("accept-sync-off", _) => bar("throughput ÷ floor", 0.80, 1.0, throughput, Better::More),
+            ("whole-path", _) => bar("callbacks until the last line ÷ floor", 0.30, 0.45, throughput, Better::More),
+            _ => {}
+        }
+        if name == "accept" {
+            bar("CPU per callback ÷ floor", 1.8, 1.5, row.cpu_ratio, Better::Less);
+        }
+    }
+    let peaks = rows.iter().filter(|row| !row.name.starts_with("floor")).map(|row| row.peak_rss_mib);
+    let peak = peaks.chain(soaks.iter().map(|soak| soak.peak_rss_mib)).fold(0.0, f64::max);
+    if peak > 0.0 {
+        bars.push(Bar::new("highest peak RSS, MiB".into(), 48.0, 24.0, peak, Better::Less));
+    }
+    bars
+}
+
+impl Bar {
+    fn new(name: String, must: f64, aim: f64, measured: f64, better: Better) -> Self {
+        let meets = |limit| match better {
+            Better::More => measured >= limit,
+            Better::Less => measured <= limit,
+        };
+        let verdict = match (meets(must), meets(aim)) {
+            (false, _) => "must MISSED",
+            (true, false) => "must met, aim missed",
+            (true, true) => "must met, aim met",
+        };
+        Self { name, must, aim, measured, better, verdict }
+    }
+}
+
+/// Whether memory stopped growing: after a third of the time, it stays within 10 % and 1 MiB of what it was there.
+/// `None` when there are too few samples to tell.
+fn is_flat(memory: &[Sample]) -> Option<bool> {
+    let (settled, later) = memory.get(memory.len() / 3..)?.split_first()?;
+    let most = later.iter().map(|sample| sample.rss_mib).reduce(f64::max)?;
+    Some(most <= settled.rss_mib * 1.1 + 1.0)
+}
+
+/// The middle one, or the mean of the two in the middle.
+///
+/// # Panics
+///
+/// On no values.
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<_> = values.collect();
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    if values.len() % 2 == 1 { values[middle] } else { f64::midpoint(values[middle - 1], values[middle]) }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Machine { cores, cpu, kernel } = &self.machine;
+        writeln!(f, "\n{cpu}, {cores} cores shared with the load generator, Linux {kernel}")?;
+        for (who, cores) in [("servers", &self.server_cores), ("generator", &self.generator_cores)] {
+            if let Some(cores) = cores {
+                writeln!(f, "{who} kept on cores {cores}")?;
+            }
+        }
+        if let Some(fdatasync_us) = self.fdatasync_us {
+            let (n_rounds, seconds) = (self.pairs.iter().map(|pair| pair.round).max().unwrap_or(0), self.seconds);
+            writeln!(f, "rounds: {n_rounds}, {seconds} s each; one fdatasync takes {fdatasync_us:.0} µs")?;
+            if fdatasync_us < 10.0 {
+                writeln!(f, "NOT A DISK: nothing here shows what durability costs; choose another --dir")?;
+            }
+            let taken = self.taken_by_others * 100.0;
+            writeln!(f, "other programs took up to {taken:.0} % of the cores")?;
+            if taken > 10.0 {
+                writeln!(f, "NOT QUIET: something else was running; what follows is coarse")?;
+            }
+            writeln!(f, "\n{}", table(&self.rows))?;
+        }
+        for Bar { name, must, aim, measured, better, verdict } in &self.bars {
+            let sign = match better {
+                Better::More => '≥',
+                Better::Less => '≤',
+            };
+            writeln!(f, "{name}: {measured:.2}  (must {sign} {must}, aim {sign} {aim}: {verdict})")?;
+        }
+        for Measurement { scenario, connections, memory, peak_rss_mib, load, behind_seconds, .. } in &self.soaks {
+            let rate = load.requests as f64 / load.seconds;
+            write!(f, "\nsoak {scenario}, {connections} connections, {:.0} s at {rate:.0}/s: RSS MiB", load.seconds)?;
+            for Sample { at_seconds, rss_mib } in memory {
+                write!(f, "  {at_seconds} s {rss_mib:.1}")?;
+            }
+            let verdict = match is_flat(memory) {
+                Some(true) => "flat",
+                Some(false) => "NOT flat",
+                None => "too short to tell",
+            };
+            writeln!(f, "  peak {peak_rss_mib:.1}: {verdict}")?;
+            if *behind_seconds > 0.0 {
+                writeln!(f, "  the last line was written {behind_seconds:.1} s after the last answer")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A Markdown table that is also aligned for the eye.
+fn table(rows: &[Row]) -> String {
+    let head = [
+        "scenario",
+        "connections",
+        "callbacks/s",
+        "÷ floor",
+        "p50 ms",
+        "p99 ms",
+        "p99.9 ms",
+        "CPU µs",
+        "÷ floor",
+        "peak RSS MiB",
+        "generator µs",
+    ];
+    let mut lines = vec![head.map(String::from)];
+    lines.extend(rows.iter().map(|row| {
+        [
+            row.name.clone(),
+            row.connections.to_string(),
+            format!("{:.0}", row.per_second),
+            format!("{:.2}", row.throughput_ratio),
+            format!("{:.2}", row.p50_us / 1e3),
+            format!("{:.2}", row.p99_us / 1e3),
+            format!("{:.2}", row.p999_us / 1e3),
+            format!("{:.1}", row.cpu_us),
+            format!("{:.2}", row.cpu_ratio),
+            format!("{:.1}", row.peak_rss_mib),
+            format!("{:.1}", row.generator_cpu_us),
+        ]
+    }));
+    let widths: Vec<_> = (0..head.len())
+        .map(|column| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0))
+        .collect();
+
+    let mut text = String::new();
+    for (line_idx, line) in lines.iter().enumerate() {
+        for (column, (cell, &width)) in line.iter().zip(&widths).enumerate() {
+            text += &if column == 0 { format!("| {cell:<width$} ") } else { format!("| {cell:>width$} ") };
+        }
+        text += "|\n";
+        if line_idx == 0 {
+            for (column, &width) in widths.iter().enumerate() {
+                let dashes = "-".repeat(width);
+                text += &if column == 0 { format!("|-{dashes}-") } else { format!("|-{dashes}:") };
+            }
+            text += "|\n";
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::Load;
+
+    fn measurement(scenario: Scenario, per_second: f64, cpu_us: f64) -> Measurement {
+        let load = Load {
+            requests: 1_000,
+            seconds: 1.0,
+            p50_us: 600.0,
+            p99_us: 1_234.0,
+            p999_us: 5_678.0,
+            generator_cpu_us: 4.5,
+        };
+        Measurement {
+            scenario,
+            connections: 64,
+            per_second,
+            cpu_us,
+            peak_rss_mib: 6.0,
+            taken_by_others: 0.0,
+            behind_seconds: 0.0,
+            memory: vec![],
+            load,
+        }
+    }
+
+    fn pair(round: usize, floor: (f64, f64), accept: (f64, f64)) -> Pair {
+        Pair {
+            round,
+            fdatasync_us: 300.0,
+            floor: measurement(Scenario::Floor, floor.0, floor.1),
+            measured: measurement(Scenario::Accept, accept.0, accept.1),
+        }
+    }
+
+    #[test]
+    fn the_median_is_in_the_middle() {
+        for (values, middle) in [(vec![3.0], 3.0), (vec![9.0, 1.0, 2.0], 2.0), (vec![4.0, 1.0, 2.0, 100.0], 3.0)] {
+            assert_eq!(median(values.iter().copied()), middle, "of {values:?}");
+        }
+    }
+
+    #[test]
+    fn a_ratio_is_the_median_of_the_rounds_ratios() {
+        // The machine is twice as fast in the second round: the medians' ratio would be 0.75, and wrong.
+        let pairs = [
+            pair(1, (100.0, 10.0), (60.0, 15.0)),
+            pair(2, (200.0, 5.0), (120.0, 7.5)),
+            pair(3, (100.0, 10.0), (75.0, 18.0)),
+        ];
+        let rows = rows(&pairs);
+        assert_eq!(rows[1].name, "accept");
+        assert_eq!(rows[1].throughput_ratio, 0.6);
+        assert_eq!(rows[1].cpu_ratio, 1.5);
+        assert_eq!(rows[1].per_second, 75.0);
+    }
+
+    #[test]
+    fn the_table_is_aligned_markdown() {
+        let rows = rows(&[pair(1, (98_765.4, 10.0), (60_000.0, 15.25))]);
+        let expected = "\
+| scenario | connections | callbacks/s | ÷ floor | p50 ms | p99 ms | p99.9 ms | CPU µs | ÷ floor | peak RSS MiB | generator µs |
+|----------|------------:|------------:|--------:|-------:|-------:|---------:|-------:|--------:|-------------:|-------------:|
+| floor    |          64 |       98765 |    1.00 |   0.60 |   1.23 |     5.68 |   10.0 |    1.00 |          6.0 |          4.5 |
+| accept   |          64 |       60000 |    0.61 |   0.60 |   1.23 |     5.68 |   15.2 |    1.52 |          6.0 |          4.5 |
+";
+        assert_eq!(table(&rows), expected);
+    }
+
+    #[test]
+    fn a_bar_says_what_was_met() {
+        let verdicts: Vec<_> = bars(&rows(&[pair(1, (100.0, 10.0), (60.0, 19.0))]), &[])
+            .into_iter()
+            .map(|bar| (bar.name, bar.verdict))
+            .collect();
+        let expected = [
+            ("accept, 64 connections: throughput ÷ floor", "must met, aim missed"),
+            ("accept, 64 connections: CPU per callback ÷ floor", "must MISSED"),
+            ("highest peak RSS, MiB", "must met, aim met"),
+        ];
+        assert_eq!(verdicts, expected.map(|(name, verdict)| (name.to_owned(), verdict)));
+    }
+
+    #[test]
+    fn memory_is_flat_when_it_stays_where_it_settled() {
+        for (rss, flat) in [
+            (&[10.0, 20.0, 20.0, 21.0, 20.5, 22.0][..], Some(true)),
+            (&[10.0, 20.0, 22.0, 24.0, 26.0, 28.0], Some(false)),
+            (&[10.0], None),
+            (&[], None),
+        ] {
+            let memory: Vec<_> =
+                rss.iter().enumerate().map(|(i, &rss_mib)| Sample { at_seconds: 10 * i as u64, rss_mib }).collect();
+            assert_eq!(is_flat(&memory), flat, "{rss:?}");
+        }
+    }
+}
