@@ -1,0 +1,78 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Takes Tencent Cloud Chat callbacks, makes them durable, and delivers what handlers make of them.
+#[derive(Debug, Parser)]
+#[command(
+    name = "dispatcher",
+    version,
+    subcommand_negates_reqs = true,
+    args_conflicts_with_subcommands = true,
+    after_help = "Exit codes: 0 done; 1 failed; 2 wrong usage; 78 the configuration is wrong."
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) verb: Option<Verb>,
+    #[command(flatten)]
+    pub(crate) config: ConfigFile,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ConfigFile {
+    /// The configuration
+    #[arg(long, value_name = "FILE", default_value = "dispatcher.toml")]
+    pub(crate) config: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Run the dispatcher until SIGINT or SIGTERM [the default]
+    Run(ConfigFile),
+    /// Check the configuration, every key of it, and do nothing else
+    ///
+    /// Exits with 0, or with 78 and a line per error: file, line, key, what is wrong and what to write.
+    Check(ConfigFile),
+    /// List the handlers and sinks in this program, with their settings
+    Plugins(Listing),
+    /// List the commands of the catalogue: phase, reply, key, and what tells two happenings apart
+    Commands(Listing),
+    /// Send a callback to a running dispatcher, signed as Tencent signs it
+    Send(Send),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Listing {
+    /// Write JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Where to, as which app and with which token is taken from the configuration unless it is given.
+#[derive(Debug, Args)]
+pub(crate) struct Send {
+    /// The command, such as Group.CallbackAfterGroupAttrChanged; `dispatcher commands` lists them
+    pub(crate) command: String,
+    /// The body: a file, or `-` for standard input [default: a built-in sample with the time of now]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) body: Option<PathBuf>,
+    /// The callback URL [default: the configuration's listen and path]
+    #[arg(long)]
+    pub(crate) url: Option<String>,
+    /// The SDKAppID, or the name of an app in the configuration [default: its first app]
+    #[arg(long)]
+    pub(crate) app: Option<String>,
+    /// The token to sign with; empty for no signature [default: the app's first token in the configuration]
+    #[arg(long)]
+    pub(crate) token: Option<String>,
+    /// How many callbacks to send, each a new one
+    #[arg(long, default_value_t = 1)]
+    pub(crate) count: u64,
+    /// How often to send each again, unchanged, as Tencent's retries do
+    #[arg(long, default_value_t = 0)]
+    pub(crate) repeat: u64,
+    #[command(flatten)]
+    pub(crate) config: ConfigFile,
+}

@@ -1,0 +1,26 @@
+//! A dispatcher for the callbacks of Tencent Cloud Chat, as a program and as a library for programs of your own.
+//!
+//! A program with plugin crates of your own is one line, beside the `Cargo.toml` that names them:
+//!
+//! ```no_run
+//! fn main() -> std::process::ExitCode {
+//!     dispatcher::run(dispatcher::plugins! { /* handler_mine, sink_mine */ })
+//! }
+//! ```
+//!
+//! The bundled handlers and sinks are always there. [`Dispatcher`] is the part that runs, for tests that start one inside
+//! their own process.
+
+mod bundled;
+mod cli;
+mod dispatcher;
+mod listing;
+mod logging;
+mod plugins;
+mod run;
+mod screen;
+mod send;
+
+pub use dispatcher::{Dispatcher, StartError};
+pub use plugins::Plugins;
+pub use run::{registry, run};

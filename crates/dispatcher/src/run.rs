@@ -1,0 +1,169 @@
+//! From the command line to an exit code.
+
+use std::{io::Write as _, path::Path, process::ExitCode};
+
+use clap::Parser as _;
+use dispatcher_config::Config;
+use dispatcher_core::{Registry, RegistryError};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::{error, info, warn};
+
+use crate::{
+    Dispatcher, Plugins, bundled,
+    cli::{Cli, Verb},
+    listing, logging, screen, send,
+};
+
+/// The configuration is wrong: `EX_CONFIG` of `sysexits.h`.
+const EX_CONFIG: u8 = 78;
+
+/// Runs a dispatcher program with the bundled plugins and `plugins`: reads the command line, does what it says, and gives
+/// the exit code for `main` to return. Blocks until the program is to end; called once.
+///
+/// Exit codes: 0 done; 1 failed; 2 wrong usage; 78 the configuration is wrong.
+#[must_use]
+pub fn run(plugins: Plugins) -> ExitCode {
+    let cli = Cli::parse();
+    let registry = match registry(plugins) {
+        Ok(registry) => registry,
+        Err(errors) => {
+            for err in errors {
+                complain(&err);
+            }
+            return ExitCode::FAILURE;
+        }
+    };
+    match cli.verb {
+        None => serve(&cli.config.config, &registry),
+        Some(Verb::Run(config)) => serve(&config.config, &registry),
+        Some(Verb::Check(config)) => check(&config.config, &registry),
+        Some(Verb::Plugins(args)) if args.json => print(&format!("{:#}\n", listing::plugins_json(&registry))),
+        Some(Verb::Plugins(_)) => print(&listing::plugins(&registry)),
+        Some(Verb::Commands(args)) if args.json => print(&format!("{:#}\n", listing::commands_json())),
+        Some(Verb::Commands(_)) => print(&listing::commands()),
+        Some(Verb::Send(args)) => match send::send(&args, &registry) {
+            Ok(true) => ExitCode::SUCCESS,
+            Ok(false) => ExitCode::FAILURE,
+            Err(message) => {
+                complain(&message);
+                ExitCode::FAILURE
+            }
+        },
+    }
+}
+
+/// The registry of the bundled plugins and `plugins`, for reading a [`Config`] without a command line.
+///
+/// # Errors
+/// When the plugins do not go together; see [`RegistryError`].
+pub fn registry(plugins: Plugins) -> Result<Registry, Vec<RegistryError>> {
+    Registry::collect(&bundled::bundled().and(plugins))
+}
+
+fn check(path: &Path, registry: &Registry) -> ExitCode {
+    match load(path, registry) {
+        Ok(config) => {
+            let (handlers, sinks) = (config.handlers.len(), config.sinks.len());
+            print(&format!("{}: fine ({handlers} handlers, {sinks} sinks)\n", path.display()))
+        }
+        Err(code) => code,
+    }
+}
+
+fn load(path: &Path, registry: &Registry) -> Result<Config, ExitCode> {
+    match Config::load(path, registry) {
+        Ok(config) => {
+            for warning in &config.warnings {
+                complain(&format!("warning: {warning}"));
+            }
+            Ok(config)
+        }
+        Err(findings) => {
+            complain(&findings);
+            Err(ExitCode::from(EX_CONFIG))
+        }
+    }
+}
+
+fn serve(path: &Path, registry: &Registry) -> ExitCode {
+    let config = match load(path, registry) {
+        Ok(config) => config,
+        Err(code) => return code,
+    };
+    logging::start(&config.log);
+    // Work is done on the threads of intake, journal, handlers and sinks; this one starts and stops them.
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(err) => {
+            error!(%err, "cannot start");
+            return ExitCode::FAILURE;
+        }
+    };
+    runtime.block_on(async {
+        // Before anything is opened: a signal that comes early is not lost.
+        let mut signals = match Signals::new() {
+            Ok(signals) => signals,
+            Err(err) => {
+                error!(%err, "cannot listen to signals");
+                return ExitCode::FAILURE;
+            }
+        };
+        let dispatcher = match Dispatcher::start(config.clone()) {
+            Ok(dispatcher) => dispatcher,
+            Err(err) => {
+                complain(&err);
+                return ExitCode::FAILURE;
+            }
+        };
+        let facts = screen::facts(&config, path, dispatcher.local_addr());
+        match logging::format(&config.log) {
+            logging::Format::Human => {
+                let _ = print(&screen::text(&facts));
+            }
+            logging::Format::Json => screen::log(&facts),
+        }
+        let signal = signals.next().await;
+        info!(signal, "stopping: finishing what is under way");
+        tokio::select! {
+            is_clean = dispatcher.drain() => {
+                if is_clean { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+            }
+            signal = signals.next() => {
+                warn!(signal, "stopped without waiting; what was acknowledged is in the journal");
+                ExitCode::FAILURE
+            }
+        }
+    })
+}
+
+/// SIGINT and SIGTERM.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Signals> {
+        let (interrupt, terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        Ok(Signals { interrupt, terminate })
+    }
+
+    /// The name of the next one.
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => "SIGTERM",
+        }
+    }
+}
+
+/// Prints for people and pipes; a reader that has gone, such as `head`, is no failure.
+fn print(text: &str) -> ExitCode {
+    let mut stdout = std::io::stdout().lock();
+    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    ExitCode::SUCCESS
+}
+
+fn complain(what: &dyn std::fmt::Display) {
+    let _ = writeln!(std::io::stderr(), "{what}");
+}

@@ -1,0 +1,192 @@
+//! `dispatcher send`: callbacks as Tencent would send them, for trying a dispatcher out.
+
+use std::{
+    io::{Read as _, Write as _},
+    sync::Arc,
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
+
+use dispatcher_config::Config;
+use dispatcher_core::Registry;
+use rustls_platform_verifier::BuilderVerifierExt as _;
+use serde_json::Value;
+use tencent_chat::Step;
+
+use crate::cli;
+
+/// Sends what `args` ask for and prints each reply. True if every callback was answered OK.
+///
+/// # Errors
+/// When nothing can be sent: no such sample, no file, no server.
+pub(crate) fn send(args: &cli::Send, registry: &Registry) -> Result<bool, String> {
+    let target = Target::of(args, registry)?;
+    let body = Body::of(args)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|err| format!("cannot start: {err}"))?;
+    runtime.block_on(async {
+        let client = client(&target).map_err(|err| format!("cannot start a client: {err}"))?;
+        let (mut n_ok, mut n_refused) = (0_u64, 0_u64);
+        for nth in 0..args.count {
+            let body = body.nth(nth);
+            for _ in 0..=args.repeat {
+                let (is_ok, line) = post(&client, &target, &args.command, body.clone()).await?;
+                if is_ok {
+                    n_ok += 1
+                } else {
+                    n_refused += 1
+                }
+                // A reader such as `head` may be gone; the sending goes on.
+                let _ = writeln!(std::io::stdout(), "{line}");
+            }
+        }
+        if n_ok + n_refused > 1 {
+            let _ = writeln!(std::io::stdout(), "{n_ok} answered OK, {n_refused} refused");
+        }
+        Ok(n_refused == 0)
+    })
+}
+
+/// A client that goes where it is told: no proxy from the environment, no redirects. The system's certificates are read
+/// only where they are used; a machine that has none is no obstacle otherwise.
+fn client(target: &Target) -> Result<reqwest::Client, Box<dyn std::error::Error + Send + Sync>> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let tls = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
+    let tls = match target.url.starts_with("https:") {
+        true => tls.with_platform_verifier()?,
+        false => tls.with_root_certificates(rustls::RootCertStore::empty()),
+    };
+    let builder = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
+    Ok(builder.tls_backend_preconfigured(tls.with_no_client_auth()).build()?)
+}
+
+async fn post(
+    client: &reqwest::Client,
+    target: &Target,
+    command: &str,
+    body: Vec<u8>,
+) -> Result<(bool, String), String> {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let sign_with = target.token.as_deref().map(|token| (token, now));
+    let query = tencent_chat::query_string(target.sdk_app_id, command, Some("203.0.113.7"), Some("RESTAPI"), sign_with);
+    let started = Instant::now();
+    let request = client.post(format!("{}?{query}", target.url)).body(body);
+    let response = request.send().await.map_err(|err| {
+        format!("cannot reach {}: {}; is the dispatcher running there?", target.url, innermost(&err.without_url()))
+    })?;
+    let status = response.status();
+    let text = response.text().await.map_err(|err| format!("no whole answer from {}: {err}", target.url))?;
+    let is_ok =
+        status.is_success() && serde_json::from_str::<Value>(&text).is_ok_and(|reply| reply["ActionStatus"] == "OK");
+    Ok((is_ok, format!("{status} in {:.1} ms: {text}", started.elapsed().as_secs_f64() * 1e3)))
+}
+
+/// The innermost cause says what happened; what is around it only says that it happened while sending.
+fn innermost(err: &dyn std::error::Error) -> String {
+    let mut cause = err;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
+}
+
+/// Where to, as which app, signed with what.
+struct Target {
+    url: String,
+    sdk_app_id: u64,
+    token: Option<String>,
+}
+
+impl Target {
+    fn of(args: &cli::Send, registry: &Registry) -> Result<Target, String> {
+        let given_id = args.app.as_deref().and_then(|app| app.parse::<u64>().ok());
+        if let (Some(url), Some(sdk_app_id), Some(token)) = (&args.url, given_id, &args.token) {
+            return Ok(Target {
+                url: url.clone(),
+                sdk_app_id,
+                token: Some(token.clone()).filter(|token| !token.is_empty()),
+            });
+        }
+        let config = Config::load(&args.config.config, registry).map_err(|findings| {
+            format!("{findings}\n(--url, --app and --token, all three, send without a configuration)")
+        })?;
+        let app = match &args.app {
+            None => config.apps.first(),
+            Some(app) => config.apps.iter().find(|each| each.name == *app || Some(each.sdk_app_id) == given_id),
+        };
+        let sdk_app_id = match (app, given_id) {
+            (Some(app), _) => app.sdk_app_id,
+            (None, Some(id)) => id,
+            (None, None) => return Err(format!("no app {:?} in {}", args.app, args.config.config.display())),
+        };
+        let token = match &args.token {
+            Some(token) => Some(token.clone()).filter(|token| !token.is_empty()),
+            None => app.and_then(|app| app.tokens.first()).map(|token| token.expose().to_owned()),
+        };
+        let url = args.url.clone().unwrap_or_else(|| {
+            let path = if config.intake.path == "*" { "/" } else { &config.intake.path };
+            let mut listen = config.intake.listen;
+            if listen.ip().is_unspecified() {
+                listen.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
+            }
+            format!("http://{listen}{path}")
+        });
+        Ok(Target { url, sdk_app_id, token })
+    }
+}
+
+/// What is sent: given bytes, or a sample whose fields are renewed for each callback.
+struct Body {
+    bytes: Vec<u8>,
+    /// Whether the first is to be sent exactly as it is.
+    is_given: bool,
+    fields: Vec<&'static str>,
+}
+
+impl Body {
+    fn of(args: &cli::Send) -> Result<Body, String> {
+        let info = tencent_chat::command(&args.command);
+        let tells_apart = info.map_or(&[][..], |info| info.tells_apart).iter().filter_map(|path| match path.0 {
+            [Step::Field(name)] => Some(*name),
+            _ => None,
+        });
+        let fields = std::iter::once("EventTime").chain(tells_apart).collect();
+        let bytes = match (&args.body, info) {
+            (Some(path), _) if path.as_os_str() == "-" => {
+                let mut bytes = Vec::new();
+                std::io::stdin().read_to_end(&mut bytes).map_err(|err| format!("cannot read standard input: {err}"))?;
+                bytes
+            }
+            (Some(path), _) => std::fs::read(path).map_err(|err| format!("cannot read {}: {err}", path.display()))?,
+            (None, Some(info)) => info.sample.as_bytes().to_vec(),
+            (None, None) => {
+                return Err(format!(
+                    "no sample of {:?}, which is not in the catalogue (`dispatcher commands`); give a body with --body",
+                    args.command
+                ));
+            }
+        };
+        Ok(Body { bytes, is_given: args.body.is_some(), fields })
+    }
+
+    /// The body of the callback number `nth`: one that no other is a repeat of.
+    fn nth(&self, nth: u64) -> Vec<u8> {
+        if self.is_given && nth == 0 {
+            return self.bytes.clone();
+        }
+        let Ok(Value::Object(mut body)) = serde_json::from_slice(&self.bytes) else { return self.bytes.clone() };
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+        for field in &self.fields {
+            let Some(value) = body.get_mut(*field) else { continue };
+            *value = match (&*value, *field) {
+                (Value::String(_), "EventTime") => (now + nth).to_string().into(),
+                (Value::Number(_), "EventTime") => (now + nth).into(),
+                (Value::Number(number), _) => (number.as_u64().unwrap_or(0) + nth).into(),
+                (Value::String(text), _) if nth > 0 => format!("{text}_{nth}").into(),
+                (other, _) => other.clone(),
+            };
+        }
+        Value::Object(body).to_string().into_bytes()
+    }
+}

@@ -1,0 +1,84 @@
+//! `dispatcher send` against a running dispatcher.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic, in its helpers as well")]
+
+use std::{fs, process::Command};
+
+use dispatcher_testkit::Process;
+use tempfile::TempDir;
+
+const DISPATCHER: &str = env!("CARGO_BIN_EXE_dispatcher");
+
+/// The exit code, and what it printed with the times taken out.
+fn send(folder: &TempDir, url: &str, args: &[&str]) -> (Option<i32>, String) {
+    let output = Command::new(DISPATCHER)
+        .args(["send", "--url", url])
+        .args(args)
+        .current_dir(folder.path())
+        .env("http_proxy", "http://127.0.0.1:1")
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
+    let untimed = said.lines().map(|line| match (line.split_once(" in "), line.split_once(" ms")) {
+        (Some((status, _)), Some((_, rest))) => format!("{status}{rest}"),
+        _ => line.to_owned(),
+    });
+    (output.status.code(), untimed.collect::<Vec<_>>().join("\n"))
+}
+
+#[test]
+fn sends_signed_callbacks_and_prints_the_replies() {
+    let folder = TempDir::new().unwrap();
+    let config = "[intake]\nlisten = \"127.0.0.1:0\"\n[[apps]]\nsdk_app_id = 1400000001\nname = \"main\"\ntokens = \
+                  [\"a-token\"]\n[handlers.everything]\ntype = \"forward\"\nsinks = [\"archive\"]\n[sinks.archive]\ntype = \
+                  \"file\"\npath = \"events.jsonl\"\n[log]\nformat = \"human\"\n";
+    fs::write(folder.path().join("dispatcher.toml"), config).unwrap();
+    let process = Process::start(DISPATCHER, folder.path());
+    let command = "Group.CallbackAfterGroupAttrChanged";
+    let ok = format!("200 OK: {}", tencent_chat::OK);
+
+    assert_eq!(send(&folder, process.url(), &[command]), (Some(0), ok.clone()));
+    let three = format!("{ok}\n{ok}\n{ok}\n{ok}\n{ok}\n{ok}\n6 answered OK, 0 refused");
+    assert_eq!(send(&folder, process.url(), &[command, "--count", "3", "--repeat", "1"]), (Some(0), three));
+
+    fs::write(folder.path().join("body.json"), r#"{"GroupId":"g"}"#).unwrap();
+    assert_eq!(send(&folder, process.url(), &[command, "--body", "body.json"]), (Some(0), ok.clone()));
+    assert_eq!(send(&folder, process.url(), &["New.Command", "--body", "body.json"]), (Some(0), ok));
+
+    let (code, said) = send(&folder, process.url(), &[command, "--token", "wrong"]);
+    assert_eq!(code, Some(1));
+    assert!(said.starts_with("401 Unauthorized: {\"ActionStatus\":\"FAIL\""), "{said}");
+
+    let (code, said) = send(&folder, process.url(), &["New.Command"]);
+    assert_eq!(code, Some(1));
+    assert_eq!(
+        said,
+        "no sample of \"New.Command\", which is not in the catalogue (`dispatcher commands`); give a body with --body"
+    );
+
+    // Four new callbacks, two bodies; what was only repeated is delivered once.
+    assert!(process.terminate().success());
+    let process = Process::start(DISPATCHER, folder.path());
+    let path = folder.path().join("events.jsonl");
+    let started = std::time::Instant::now();
+    while fs::read_to_string(&path).unwrap_or_default().lines().count() < 6 {
+        assert!(started.elapsed() < dispatcher_testkit::PATIENCE, "{}", process.stderr());
+        std::thread::yield_now();
+    }
+    assert!(process.terminate().success());
+    assert_eq!(fs::read_to_string(&path).unwrap().lines().count(), 6);
+}
+
+#[test]
+fn nobody_listening_is_said_plainly() {
+    let folder = TempDir::new().unwrap();
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let url = format!("http://{nobody}/callback");
+    let (code, said) =
+        send(&folder, &url, &["Group.CallbackAfterGroupFull", "--app", "1400000001", "--token", "a-token"]);
+    assert_eq!(code, Some(1));
+    assert_eq!(
+        said,
+        format!("cannot reach {url}: Connection refused (os error 111); is the dispatcher running there?")
+    );
+}
