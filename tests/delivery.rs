@@ -211,3 +211,22 @@ async fn a_stop_finishes_what_is_under_way() {
     assert_eq!(events.len(), 200, "a clean stop delivers nothing twice");
     assert!(process.terminate().success());
 }
+
+#[tokio::test]
+async fn a_sink_that_is_switched_off_gets_its_events_later() {
+    let folder = TempDir::new().unwrap();
+    let sections = "[handlers.group-attribute-changed]\nsinks = [\"archive\"]\n[sinks.archive]\ntype = \"file\"\npath = \
+                    \"events.jsonl\"\n";
+    config(folder.path(), &format!("{sections}enabled = false\n"));
+    let process = start(folder.path());
+    main_app(&process).change_attribute("group", 1).await;
+    assert!(process.terminate().success());
+    assert!(!folder.path().join("events.jsonl").exists());
+
+    config(folder.path(), sections);
+    let process = start(folder.path());
+    main_app(&process).change_attribute("group", 2).await;
+    let events = lines(&folder.path().join("events.jsonl"), 2);
+    assert_eq!(events.iter().map(attribute).collect::<Vec<_>>(), ["1", "2"]);
+    assert!(process.terminate().success());
+}

@@ -3,7 +3,7 @@
 use std::{borrow::Cow, fmt, sync::Arc};
 
 use bytes::Bytes;
-use serde::de::DeserializeOwned;
+use serde::Deserialize;
 use tencent_chat::{Phase, Query};
 use uuid::Uuid;
 
@@ -149,7 +149,8 @@ impl Callback {
         self.parsed_query().opt_platform
     }
 
-    fn parsed_query(&self) -> Query<'_> {
+    /// The raw query's parameters.
+    pub(crate) fn parsed_query(&self) -> Query<'_> {
         // Intake has parsed this text once; should a stored one no longer parse, it names no client and no platform.
         Query::parse(&self.parts.query).unwrap_or_default()
     }
@@ -160,15 +161,19 @@ impl Callback {
         &self.parts.body
     }
 
-    /// Decodes the body.
+    /// Decodes the body, borrowing from it where `T` does.
     ///
     /// # Errors
     /// When the body does not fit `T`; the error names the path in the body, what was expected and what was found. It is
     /// permanent: the same body will not fit at the next attempt.
-    pub fn body<T: DeserializeOwned>(&self) -> Result<T, HandlerError> {
-        let deserializer = &mut serde_json::Deserializer::from_slice(&self.parts.body);
-        serde_path_to_error::deserialize(deserializer).map_err(|err| {
-            let (path, err) = (err.path().to_string(), err.into_inner());
+    pub fn body<'a, T: Deserialize<'a>>(&'a self) -> Result<T, HandlerError> {
+        serde_json::from_slice(&self.parts.body).map_err(|err| {
+            // Decoded once more to learn where: keeping track of the path would cost every body that fits.
+            let deserializer = &mut serde_json::Deserializer::from_slice(&self.parts.body);
+            let (path, err) = match serde_path_to_error::deserialize::<_, T>(deserializer) {
+                Err(err) => (err.path().to_string(), err.into_inner()),
+                Ok(_) => (".".to_owned(), err),
+            };
             HandlerError::permanent(format!("the body of {} does not fit at {path:?}: {err}", self.command()))
         })
     }

@@ -1,19 +1,28 @@
 //! What a handler makes of a callback, and the shape in which it leaves the process.
 
-use std::{borrow::Cow, io::Write as _, sync::Arc};
+use std::{borrow::Cow, fmt, io::Write as _, sync::Arc};
 
 use bytes::Bytes;
 use serde::Serialize;
 
 use crate::{Callback, HandlerError, Key, Timestamp};
 
-/// The data of an event.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// The data of an event. Shown without it: it holds what people write to each other.
+#[derive(Clone, PartialEq, Eq)]
 pub enum EventData {
     /// One JSON value in UTF-8.
     Json(Bytes),
     /// The body of the callback itself, which is stored once and referred to.
     Callback,
+}
+
+impl fmt::Debug for EventData {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            EventData::Json(json) => write!(f, "Json({} bytes)", json.len()),
+            EventData::Callback => f.write_str("Callback"),
+        }
+    }
 }
 
 /// An event as a handler returns it. The dispatcher adds its id, its callback and its place in the journal.
@@ -183,11 +192,12 @@ impl Event {
             write_string(out, &key);
         }
         let _ = write!(out, r#","sequence":"{:020}""#, self.seq);
-        if let Some(client_ip) = callback.client_ip() {
+        let query = callback.parsed_query();
+        if let Some(client_ip) = query.client_ip {
             out.extend_from_slice(br#","clientip":"#);
             write_string(out, &client_ip);
         }
-        if let Some(platform) = callback.opt_platform() {
+        if let Some(platform) = query.opt_platform {
             out.extend_from_slice(br#","optplatform":"#);
             write_string(out, &platform);
         }

@@ -1,17 +1,14 @@
 //! How one intake thread appends callbacks.
 //!
-//! A port keeps the traffic between two threads down to one hand-over per batch in each direction: the writer is woken
-//! once for all that a turn of the intake's runtime appended, and the intake once for all that a commit made durable.
+//! A port keeps the traffic between two threads low: the writer is woken only if it sleeps, and the intake once for all
+//! that a commit made durable.
 
 use std::{
     collections::VecDeque,
     future::{Future, poll_fn},
     mem,
     pin::Pin,
-    sync::{
-        Arc, Mutex, OnceLock,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, OnceLock},
     task::{Context, Poll, Waker},
 };
 
@@ -76,29 +73,21 @@ impl Port {
     /// of this future stands for a whole batch.
     pub async fn pump(&self) {
         let queue = &*self.queue;
-        let _pumping = Pumping::start(self);
         let mut done = Vec::new();
         let mut wakers = Vec::new();
         poll_fn(|cx| {
             queue.waker.register(cx.waker());
             queue.complete(&mut done, &mut wakers);
-            if queue.unannounced.swap(false, Ordering::Relaxed) {
-                self.shared.wake_writer();
-            }
             Poll::Pending
         })
         .await
     }
 
-    /// Wakes a sleeping writer: from the pump, after whatever else is ready now has appended too; at once if none runs.
+    /// Wakes a sleeping writer at once: it begins with few callbacks, and while it commits those the next gather. Waiting
+    /// until all that is ready has appended made larger batches, but let writer and intake take turns.
     fn announce(&self) {
-        if !self.shared.writer_sleeps() {
-            return;
-        }
-        if !self.queue.pumping.load(Ordering::Relaxed) {
+        if self.shared.writer_sleeps() {
             self.shared.wake_writer();
-        } else if !self.queue.unannounced.swap(true, Ordering::Relaxed) {
-            self.queue.waker.wake();
         }
     }
 }
@@ -164,9 +153,6 @@ pub(crate) struct PortQueue {
     done: Mutex<Vec<Done>>,
     /// Wakes the pump.
     waker: AtomicWaker,
-    pumping: AtomicBool,
-    /// Something was appended while the writer slept, and the pump is to wake it.
-    unannounced: AtomicBool,
     /// The writer is gone; what waits gets this.
     lost: OnceLock<AppendError>,
     slots: Mutex<Slots>,
@@ -192,8 +178,6 @@ impl PortQueue {
             inbox: Mutex::new(Inbox { open: !sealed, appends: VecDeque::new() }),
             done: Mutex::default(),
             waker: AtomicWaker::new(),
-            pumping: AtomicBool::new(false),
-            unannounced: AtomicBool::new(false),
             lost: OnceLock::new(),
             slots: Mutex::default(),
         }
@@ -338,25 +322,6 @@ impl Slots {
                 self.free(slot);
                 None
             }
-        }
-    }
-}
-
-/// Says that a pump runs for as long as it does.
-struct Pumping<'a>(&'a Port);
-
-impl<'a> Pumping<'a> {
-    fn start(port: &'a Port) -> Pumping<'a> {
-        port.queue.pumping.store(true, Ordering::Relaxed);
-        Pumping(port)
-    }
-}
-
-impl Drop for Pumping<'_> {
-    fn drop(&mut self) {
-        self.0.queue.pumping.store(false, Ordering::Relaxed);
-        if self.0.queue.unannounced.swap(false, Ordering::Relaxed) {
-            self.0.shared.wake_writer();
         }
     }
 }

@@ -5,10 +5,13 @@ use std::{fmt, net::SocketAddr, net::TcpListener, time::Duration};
 use dispatcher_config::{Config, Finding, JournalRule, SignaturePolicy, Sync};
 use dispatcher_core::App;
 use dispatcher_intake::{Intake, IntakeApp, IntakeOptions, PathRule};
-use dispatcher_journal::{Journal, JournalOptions};
+use dispatcher_journal::{Journal, JournalError, JournalOptions, Start, Stream};
 use dispatcher_pipeline::{Backoff, ConsumerOptions, ConsumerStatus, HandlerInstance, Pipeline, SinkInstance};
 use tokio::time::Instant;
 use tracing::{info, warn};
+
+/// What the pipeline takes beyond its limit for its last commit, and to close sinks.
+const LAST_COMMIT: Duration = Duration::from_secs(2);
 
 /// A running dispatcher. Stop it with [`drain`](Dispatcher::drain); dropped without, it stops as a crash would, and what
 /// it had acknowledged is in the journal.
@@ -35,6 +38,7 @@ impl Dispatcher {
         })?;
         let journal = Journal::open(journal_options(&config))
             .map_err(|err| StartError(config.finding("journal.path", err.to_string())))?;
+        keep_places(&config, &journal).map_err(|err| StartError(config.finding("journal.path", err.to_string())))?;
         let pipeline = Pipeline::start(&journal, handlers(&config), sinks(&config))
             .map_err(|err| StartError(config.finding("journal.path", err.to_string())))?;
         name_the_unconfigured(&config, &journal);
@@ -64,7 +68,8 @@ impl Dispatcher {
         if report.n_cut > 0 {
             warn!(connections = report.n_cut, "cut connections whose requests were not finished in time");
         }
-        self.pipeline.drain(until.saturating_duration_since(Instant::now())).await;
+        let left = until.saturating_duration_since(Instant::now());
+        self.pipeline.drain(left.saturating_sub(LAST_COMMIT)).await;
         let journal = self.journal;
         // Closing waits for the last commit, which is a matter of the disk.
         let closed = tokio::task::spawn_blocking(move || journal.close()).await;
@@ -87,6 +92,17 @@ impl fmt::Display for StartError {
 }
 
 impl std::error::Error for StartError {}
+
+/// What is switched off gets its place in the journal all the same: switched on later, it goes on from here.
+fn keep_places(config: &Config, journal: &Journal) -> Result<(), JournalError> {
+    for handler in config.handlers.iter().filter(|handler| !handler.enabled) {
+        journal.register(&format!("handler:{}", handler.name), Stream::Callbacks, Start::End)?;
+    }
+    for sink in config.sinks.iter().filter(|sink| !sink.enabled) {
+        journal.register(&format!("sink:{}", sink.name), Stream::Events, Start::End)?;
+    }
+    Ok(())
+}
 
 /// A handler or sink that is no longer configured, or is switched off, keeps its place; a person should know.
 fn name_the_unconfigured(config: &Config, journal: &Journal) {

@@ -4,13 +4,15 @@
 //! its sample differ, so nothing but the JSON object itself is insisted on: a packet with fewer fields, or with more, is
 //! an event all the same, and what this handler does not know is kept under `extra`.
 
+use std::{borrow::Cow, collections::BTreeMap};
+
 use async_trait::async_trait;
 use dispatcher_core::{
     Callback, HandleContext, Handler, HandlerConfig, HandlerError, NewEvent, OpenContext, OpenError, handler,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::value::RawValue;
 
 inventory::submit! {
     handler!(GroupAttributeChangedConfig, "group-attribute-changed", ["Group.CallbackAfterGroupAttrChanged"])
@@ -38,70 +40,51 @@ struct GroupAttributeChanged;
 #[async_trait]
 impl Handler for GroupAttributeChanged {
     async fn handle(&self, callback: &Callback, _: &HandleContext) -> Result<Vec<NewEvent>, HandlerError> {
-        let body: Body = callback.body()?;
-        let time_source = if callback.event_time().is_some() { TimeSource::EventTime } else { TimeSource::Received };
-        let mut extra = body.extra;
-        extra.remove("CallbackCommand");
-        // The event's own `time` says when. A value that is no time is kept, so that nothing of the packet is lost.
-        if let (Some(event_time), TimeSource::Received) = (body.event_time, time_source) {
-            extra.insert("EventTime".into(), event_time);
+        // Whatever a member is, it is passed on as it was written: nothing is insisted on, and no value is decoded.
+        let mut members: BTreeMap<Cow<'_, str>, &RawValue> = callback.body()?;
+        members.remove("CallbackCommand");
+        let has_event_time = callback.event_time().is_some();
+        if has_event_time {
+            // The event's own `time` says it. A value that is no time stays, so that nothing of the packet is lost.
+            members.remove("EventTime");
         }
         let data = GroupAttributesChanged {
-            group_id: body.group_id,
-            group_type: body.group_type,
-            operator: body.operator,
-            operation: body.operation,
-            attributes: body.attributes,
-            time_source,
-            extra,
+            group_id: members.remove("GroupId"),
+            group_type: members.remove("Type"),
+            operator: members.remove("Operator_Account"),
+            operation: members.remove("OptionType"),
+            attributes: members.remove("GroupAttr").filter(|attributes| attributes.get() != "null"),
+            time_source: if has_event_time { TimeSource::EventTime } else { TimeSource::Received },
+            extra: members,
         };
         Ok(vec![NewEvent::new(EVENT_TYPE, &data)?])
     }
 }
 
-/// The packet. Every field may be missing; each is taken as whatever JSON it is.
-#[derive(Deserialize)]
-struct Body {
-    #[serde(rename = "GroupId")]
-    group_id: Option<Value>,
-    #[serde(rename = "Type")]
-    group_type: Option<Value>,
-    #[serde(rename = "Operator_Account")]
-    operator: Option<Value>,
-    #[serde(rename = "OptionType")]
-    operation: Option<Value>,
-    #[serde(rename = "GroupAttr")]
-    attributes: Option<Value>,
-    #[serde(rename = "EventTime")]
-    event_time: Option<Value>,
-    #[serde(flatten)]
-    extra: Map<String, Value>,
-}
-
 /// The data of an event. Members that the packet did not have are left out.
 #[derive(Serialize)]
-struct GroupAttributesChanged {
+struct GroupAttributesChanged<'a> {
     /// The group.
     #[serde(skip_serializing_if = "Option::is_none")]
-    group_id: Option<Value>,
+    group_id: Option<&'a RawValue>,
     /// Its type, by the server's names: `Public`, `Community`, … – an open list.
     #[serde(skip_serializing_if = "Option::is_none")]
-    group_type: Option<Value>,
+    group_type: Option<&'a RawValue>,
     /// The account that changed the attributes.
     #[serde(skip_serializing_if = "Option::is_none")]
-    operator: Option<Value>,
+    operator: Option<&'a RawValue>,
     /// `set` replaces all attributes, `modify` adds or changes the listed ones, `delete` removes the listed ones, `clear`
     /// removes all; anything else is passed on as it came.
     #[serde(skip_serializing_if = "Option::is_none")]
-    operation: Option<Value>,
+    operation: Option<&'a RawValue>,
     /// `[{ key, value }]`, as received.
     #[serde(skip_serializing_if = "Option::is_none")]
-    attributes: Option<Value>,
+    attributes: Option<&'a RawValue>,
     /// What the event's `time` is: `event_time`, Tencent's word, or `received`, when the packet had no usable time.
     time_source: TimeSource,
     /// What else the packet had.
-    #[serde(skip_serializing_if = "Map::is_empty")]
-    extra: Map<String, Value>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    extra: BTreeMap<Cow<'a, str>, &'a RawValue>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Serialize)]
