@@ -6,7 +6,7 @@ use dispatcher::Plugins;
 use dispatcher_config::Config;
 use dispatcher_core::{
     Callback, CheckContext, CommandPattern, DeliverContext, Event, EventData, HandleContext, Handler, HandlerError,
-    NewEvent, OpenContext, Outcome, Registry, Sink,
+    HandlerPlugin, NewEvent, OpenContext, Outcome, Registry, Sink, SinkPlugin,
 };
 use serde_json::Value;
 
@@ -153,27 +153,44 @@ fn shape(new: &[NewEvent]) -> Vec<(String, EventData)> {
     new.iter().map(|event| (event.event_type().to_owned(), event.data().clone())).collect()
 }
 
-/// A plugin is a folder with a README and a sample configuration, which is also in the README's words.
+/// A plugin is a folder with a README and a sample configuration: the README shows the sample, and the sample shows every
+/// setting, with its default.
 fn check_folder(name: &str, folder: &str, section: &str) {
     let read = |file: &str| {
         let path = Path::new(folder).join(file);
         fs::read_to_string(&path).unwrap_or_else(|err| panic!("{name} has no {}: {err}", path.display()))
     };
     let (readme, sample) = (read("README.md"), read("sample.toml"));
-    assert!(readme.contains(name), "the README of {name} does not name it");
+    assert!(readme.contains(&sample), "the README of {name} does not show its sample.toml as it is");
     // The sample as it is, and with every default written out.
-    let spelled_out: Vec<&str> = sample.lines().map(|line| line.strip_prefix("# ").unwrap_or(line)).collect();
-    for text in [sample.clone(), spelled_out.join("\n")] {
-        let rest = "\n[[apps]]\nsdk_app_id = 1\nname = \"main\"\nsignature = \"off\"\n";
-        let console = if section == "handlers" { "[sinks.console]\ntype = \"log\"\n" } else { "" };
-        let text = format!("{text}{rest}{console}");
-        let environment = |_: &str| Some("c2VjcmV0".to_owned());
-        let config = Config::parse("sample.toml", &text, &registry(), &environment);
-        let config = config.unwrap_or_else(|err| panic!("the sample of {name} is wrong:\n{err}\nin:\n{text}"));
-        let types: Vec<&str> = match section {
-            "handlers" => config.handlers.iter().map(|handler| handler.plugin.name).collect(),
-            _ => config.sinks.iter().map(|sink| sink.plugin.name).collect(),
-        };
-        assert_eq!(types, [name], "the sample of {name} sets up something else");
+    let spelled_out = sample.lines().map(|line| line.strip_prefix("# ").unwrap_or(line)).collect::<Vec<_>>().join("\n");
+    let console = if section == "handlers" { "[sinks.console]\ntype = \"log\"\n" } else { "" };
+    let parse = |sample: &str| {
+        let rest = "[[apps]]\nsdk_app_id = 1\nname = \"main\"\nsignature = \"off\"\n";
+        let environment = |_: &str| Some("whsec_c2VjcmV0LXNlY3JldC1zZWNyZXQ=".to_owned());
+        Config::parse("sample.toml", &format!("{sample}\n{rest}{console}"), &registry(), &environment)
+    };
+    let config = parse(&sample).unwrap_or_else(|err| panic!("the sample of {name} is wrong:\n{err}"));
+    let types: Vec<&str> = match section {
+        "handlers" => config.handlers.iter().map(|handler| handler.plugin.name).collect(),
+        _ => config.sinks.iter().map(|sink| sink.plugin.name).collect(),
+    };
+    assert_eq!(types, [name], "the sample of {name} sets up something else");
+    // Settings that exclude each other may all be shown; one that does not exist may not.
+    let errors = parse(&spelled_out).err().map_or_else(Vec::new, |findings| findings.errors);
+    let unknown = errors.iter().find(|finding| finding.message.starts_with("unknown"));
+    assert!(unknown.is_none(), "the sample of {name} shows what does not exist: {unknown:?}");
+    let schema = match section {
+        "handlers" => registry().handler(name).map(HandlerPlugin::schema),
+        _ => registry().sink(name).map(SinkPlugin::schema),
+    };
+    let schema = schema.unwrap_or_else(|| panic!("no plugin {name:?} is linked into this test"));
+    for (key, property) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
+        assert!(property["description"].is_string() || property["$ref"].is_string(), "{name}: {key} has no help");
+        let line = spelled_out.lines().find(|line| line.starts_with(&format!("{key} = ")));
+        let line = line.unwrap_or_else(|| panic!("the sample of {name} does not show {key}"));
+        if let Some(default @ (Value::String(_) | Value::Number(_) | Value::Bool(_))) = property.get("default") {
+            assert_eq!(line, format!("{key} = {default}"), "the sample of {name} says another default");
+        }
     }
 }

@@ -49,6 +49,7 @@ pub(crate) fn facts(config: &Config, path: &Path, listen: SocketAddr) -> Vec<Fac
         .filter(|rule| rule.journal == JournalRule::Never)
         .map(|rule| rule.pattern.as_str())
         .collect();
+    say("decisions", "every callback that wants one is allowed, and stored without holding up its answer".into());
     match not_stored.as_slice() {
         [] => say("stored", "every callback".into()),
         patterns => {
@@ -107,6 +108,7 @@ pub(crate) fn log(facts: &[Fact]) {
         journal = all("journal"),
         handlers = all("handlers"),
         sinks = all("sinks"),
+        decisions = all("decisions"),
         stored = all("stored"),
         "started"
     );

@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use dispatcher_core::{
     App, Callback, CallbackId, CallbackParts, CheckContext, Command, DeliverContext, DeliveryError, Event, EventData,
-    Lanes, OpenContext, OpenError, Outcome, RESERVED_KEYS, Registry, Sink, SinkSettings, Timestamp,
+    OpenContext, OpenError, Outcome, Registry, Sink, SinkSettings, Timestamp,
 };
 use serde_json::{Value, json};
 use sink_file as _;
@@ -249,33 +249,6 @@ fn checking_finds_what_is_wrong_and_changes_nothing() {
         assert_eq!(found.iter().map(ToString::to_string).collect::<Vec<_>>(), findings, "on {section}");
     }
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
-}
-
-#[test]
-fn the_sample_is_complete_and_shown_in_the_readme() {
-    let sample = include_str!("../sample.toml");
-    assert!(include_str!("../README.md").contains(sample));
-
-    let uncommented = sample.lines().map(|line| match line.strip_prefix("# ") {
-        Some(default) if !line.starts_with("##") => default,
-        _ => line,
-    });
-    let all: Value = toml::from_str(&uncommented.collect::<Vec<_>>().join("\n")).unwrap();
-    let mut section = all["sinks"]["archive"].as_object().unwrap().clone();
-    section.retain(|key, _| !RESERVED_KEYS.contains(&key.as_str()));
-    let plugin = Registry::collect(&[]).unwrap().sink("file").unwrap();
-    plugin.decode(&Value::Object(section.clone())).map(|_| ()).unwrap();
-
-    let schema = plugin.schema();
-    let properties = schema.get("properties").and_then(Value::as_object).unwrap();
-    assert_eq!(properties.keys().collect::<Vec<_>>(), section.keys().collect::<Vec<_>>());
-    for (key, property) in properties {
-        assert!(property["description"].is_string(), "{key} is not documented");
-        if let Some(default) = property.get("default") {
-            assert_eq!(default, &section[key], "the sample says another default of {key}");
-        }
-    }
-    assert_eq!(plugin.lanes, Lanes::One);
 }
 
 fn settings(section: &Value) -> Arc<dyn SinkSettings> {

@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use dispatcher_core::{
     App, Callback, CallbackId, CallbackParts, CheckContext, Command, DeliverContext, DeliveryError, Event, EventData,
-    Lanes, OpenContext, Outcome, RESERVED_KEYS, Registry, Sink, SinkSettings, Takes, Timestamp,
+    OpenContext, Outcome, Registry, Sink, SinkSettings, Takes, Timestamp,
 };
 use serde_json::{Value, json};
 use sink_http as _;
@@ -509,35 +509,6 @@ fn a_wrong_network_is_named() {
         plugin.decode(&section).err().unwrap().to_string(),
         "allow_networks.[1]: \"10.0.0.0/33\" is not a network; write an address and a length, such as \"10.0.0.0/8\""
     );
-}
-
-#[test]
-fn the_sample_is_complete_and_shown_in_the_readme() {
-    let sample = include_str!("../../sample.toml");
-    assert!(include_str!("../../README.md").contains(sample));
-
-    let uncommented = sample.lines().map(|line| match line.strip_prefix("# ") {
-        Some(default) if !line.starts_with("##") => default,
-        _ => line,
-    });
-    let all: Value = toml::from_str(&uncommented.collect::<Vec<_>>().join("\n")).unwrap();
-    let mut section = all["sinks"]["relay"].as_object().unwrap().clone();
-    section.retain(|key, _| !RESERVED_KEYS.contains(&key.as_str()));
-    let plugin = Registry::collect(&[]).unwrap().sink("http").unwrap();
-    plugin.decode(&Value::Object(section.clone())).map(|_| ()).unwrap();
-
-    let schema = plugin.schema();
-    let properties = schema.get("properties").and_then(Value::as_object).unwrap();
-    assert_eq!(properties.keys().collect::<Vec<_>>(), section.keys().collect::<Vec<_>>());
-    for (key, property) in properties {
-        assert!(property["description"].is_string(), "{key} is not documented");
-        if let Some(default) = property.get("default")
-            && default.is_string()
-        {
-            assert_eq!(default, &section[key], "the sample says another default of {key}");
-        }
-    }
-    assert_eq!(plugin.lanes, Lanes::Default(16));
 }
 
 const QUERY: &str =
