@@ -74,10 +74,15 @@ pub(crate) fn open_writer(path: &Path, sync: Sync) -> Result<(Connection, File),
 /// Opens it for reading.
 pub(crate) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
+    let connection = Connection::open_with_flags(plain(path)?, flags)?;
     connection.busy_timeout(BUSY)?;
     connection.pragma_update(None, "cache_size", -256)?;
     Ok(connection)
+}
+
+/// The path in a form in which it can only be a path: SQLite reads `:memory:` and `file:…` as something else.
+fn plain(path: &Path) -> rusqlite::Result<PathBuf> {
+    std::path::absolute(path).map_err(|_| rusqlite::Error::InvalidPath(path.to_owned()))
 }
 
 fn make_folder(folder: &Path) -> io::Result<()> {
@@ -119,7 +124,7 @@ fn prepare(path: &Path, sync: Sync) -> Result<Connection, OpenError> {
         _ => OpenError::Other(format!("{}: cannot open the journal: {err}", path.display())),
     };
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut connection = Connection::open_with_flags(path, flags).map_err(failed)?;
+    let mut connection = plain(path).and_then(|path| Connection::open_with_flags(path, flags)).map_err(failed)?;
     connection.busy_timeout(BUSY).map_err(failed)?;
     let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failed)?;
     match found {

@@ -260,7 +260,11 @@ impl<'c> Writer<'c> {
             }
             Err(trouble) => {
                 dedupe.forget_from(first);
-                self.suffer(&trouble, !batch.is_empty());
+                // Whose fault of its own it was is seen when each is tried alone.
+                let is_mixed = !batch.is_empty() && !requests.is_empty();
+                if trouble.fault != Fault::Own || !is_mixed {
+                    self.suffer(&trouble, !batch.is_empty());
+                }
                 Err(trouble)
             }
         }

@@ -33,6 +33,10 @@ use crate::{
 /// The most rows that one read takes: the journal's page.
 const PAGE: usize = 512;
 
+/// With how many items, each of another key, a plugin that is down can be tried. Two, so that one that fails by its own
+/// fault does not keep it down.
+const PROBES: usize = 2;
+
 /// How long a consumer that has read everything lets new rows gather. Whoever was idle for longer reads at once, so this
 /// delays nothing but what follows closely; under load it makes one hop, one commit and one sync of many.
 const PACE: Duration = Duration::from_millis(2);
@@ -193,14 +197,17 @@ impl<W: Worker> Consumer<W> {
     }
 
     async fn wait(&mut self, phase: Phase) -> Event<W> {
-        let may_read = phase == Phase::Running && self.health.is_up();
+        let may_read = phase == Phase::Running && self.may_read();
         let read_again_at = self.read_again_at.filter(|_| may_read);
         let is_reading = may_read && self.window.room() > 0 && read_again_at.is_none();
         let drain_until = match phase {
             Phase::Draining(until) => Some(until),
             Phase::Running | Phase::Stopped => None,
         };
-        let wakes = [self.window.next_wake(), self.health.next_probe(), read_again_at, drain_until];
+        // A time that nobody would act upon is not waited for: once it is over, there would be no waiting at all.
+        let can_start = phase == Phase::Running && self.window.n_ready() > 0 && !self.idle.is_empty();
+        let next_probe = self.health.next_probe().filter(|_| can_start);
+        let wakes = [self.window.next_wake(), next_probe, read_again_at, drain_until];
         let wake = wakes.into_iter().flatten().min();
         tokio::select! {
             Some(ended) = self.lanes.join_next() => Event::Lane(ended),
@@ -244,7 +251,9 @@ impl<W: Worker> Consumer<W> {
                 // Pending for long, or from before the start. It is alone in its batch, or the first of few.
                 None => match self.read_one(task.seq) {
                     Ok(Row::Intact(item)) => item,
-                    Ok(Row::Damaged { reason, .. }) => return self.fail_damaged(batch, work.len(), &reason, now),
+                    // What was read so far is worked on; this one, and what is behind it, comes again, then as the first.
+                    Ok(Row::Damaged { .. }) if !work.is_empty() => break,
+                    Ok(Row::Damaged { reason, .. }) => return self.fail_damaged(batch, &reason, now),
                     Err(err) => {
                         let number = batch.number;
                         self.window.give_back(batch, false);
@@ -267,10 +276,9 @@ impl<W: Worker> Consumer<W> {
         });
     }
 
-    /// The item at `index` of a batch that has not started cannot be read.
-    fn fail_damaged(&mut self, batch: Batch, index: usize, reason: &str, now: Now) {
-        let mut outcomes: Vec<_> = std::iter::repeat_with(|| Outcome::NotTried).take(index).collect();
-        outcomes.push(Outcome::Failed(Failure::permanent(format!("its row is damaged: {reason}"))));
+    /// The first item of a batch that has not started cannot be read.
+    fn fail_damaged(&mut self, batch: Batch, reason: &str, now: Now) {
+        let outcomes = vec![Outcome::Failed(Failure::permanent(format!("its row is damaged: {reason}")))];
         if self.health.is_probe(batch.number) {
             // Says nothing of the plugin: it is asked with the next item at once.
             self.health.skip_probe(now);
@@ -330,9 +338,15 @@ impl<W: Worker> Consumer<W> {
                 Outcome::Failed(failure) if W::PERMANENT_COUNTS || !failure.is_permanent() => Some(failure),
                 _ => None,
             }) {
-                // Attempts count only while it is up. The next probe is another item, should this one be to blame.
+                // Attempts count only while it is up. The next probe is another item, should this one be to blame; where
+                // no other can be had, because all that has room is of its key, the failure is its own after all.
                 let error = failure.to_string();
-                self.window.give_back(batch, false);
+                if self.window.n_ready() == 0 && self.window.room() == 0 {
+                    let tally = self.window.finish(batch, outcomes, now);
+                    self.count(&tally, Some(&error));
+                } else {
+                    self.window.give_back(batch, false);
+                }
                 return self.go_down(number, error, None, now);
             }
             self.health.up();
@@ -385,15 +399,20 @@ impl<W: Worker> Consumer<W> {
         }
     }
 
+    /// Whether more rows are of use: always while it is up, and while it is down until there are two items to try it with.
+    fn may_read(&self) -> bool {
+        self.health.is_up() || (self.health.is_down() && self.window.n_ready() < PROBES)
+    }
+
     /// Reads a page, if there is room and something to read; true if it did.
     fn read(&mut self, now: Now) -> bool {
-        if self.read_again_at.is_some_and(|at| now.instant < at) || !self.health.is_up() {
+        if self.read_again_at.is_some_and(|at| now.instant < at) || !self.may_read() {
             return false;
         }
         self.read_again_at = None;
         let (rows, after) = (self.window.room().min(PAGE), self.window.loaded());
         // Less than a page is not worth a read while there is work for the lanes.
-        let is_full = rows == 0 || (rows < PAGE / 4 && self.window.has_ready());
+        let is_full = rows == 0 || (rows < PAGE / 4 && self.window.n_ready() >= PROBES);
         if is_full || self.ends.borrow_and_update().of(W::STREAM) <= after {
             return false;
         }
@@ -433,8 +452,8 @@ impl<W: Worker> Consumer<W> {
     }
 
     fn begin_commit(&mut self, now: Now) {
+        // Also when it is stopped: what was done before is. After a commit that cannot be, the window plans no other.
         if self.commit.is_none()
-            && !matches!(self.health.state(), State::Stopped { .. })
             && let Some(plan) = self.window.plan(now)
         {
             self.send(plan);

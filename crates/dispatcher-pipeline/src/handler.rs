@@ -137,7 +137,14 @@ impl Worker for HandlerWorker {
 
     async fn work(self: Rc<Self>, (): (), batch: Vec<(u32, CallbackRow)>) -> ((), Report<Made>) {
         let slot = self.slot.borrow().clone();
-        let opened = match slot.get_or_try_init(|| self.open()).await {
+        let open = || async {
+            // Another lane has tried with this slot, in vain: once is enough until the next batch.
+            if !Rc::ptr_eq(&self.slot.borrow(), &slot) {
+                return Err(Report::Untouched);
+            }
+            self.open().await.inspect_err(|_| self.reopen(&slot))
+        };
+        let opened = match slot.get_or_try_init(open).await {
             Ok(opened) => opened,
             Err(report) => return ((), report),
         };

@@ -173,6 +173,8 @@ struct Entry<P, M> {
     is_alone: bool,
     attempts: u32,
     bytes: usize,
+    /// It is done, its item is gone, and its bytes still count.
+    weighs: bool,
     item: Option<P>,
     trouble: Option<Box<Trouble>>,
 }
@@ -277,9 +279,9 @@ impl<P: Clone, M> Window<P, M> {
         self.pending
     }
 
-    /// Whether something can start.
-    pub(crate) fn has_ready(&self) -> bool {
-        !self.ready.is_empty()
+    /// How many items can start, each of another key.
+    pub(crate) fn n_ready(&self) -> usize {
+        self.ready.len()
     }
 
     /// Takes the next item that was read. Seqs grow.
@@ -384,8 +386,10 @@ impl<P: Clone, M> Window<P, M> {
                 _ if !self.is_first(id) => self.requeue(id),
                 Outcome::Done(made) => {
                     tally.done += 1;
-                    self.release_item(id);
-                    self.entries[id as usize].state = State::Done(made);
+                    // What was made of it is about as large, and stays until it is committed.
+                    let entry = &mut self.entries[id as usize];
+                    entry.weighs = entry.item.take().is_some();
+                    entry.state = State::Done(made);
                     self.note_change(id);
                     self.unlink_first(id);
                 }
@@ -465,6 +469,7 @@ impl<P: Clone, M> Window<P, M> {
             is_alone: false,
             attempts: 0,
             bytes,
+            weighs: false,
             item,
             trouble: None,
         };
@@ -546,6 +551,9 @@ impl<P: Clone, M> Window<P, M> {
         let entry = &mut self.entries[id as usize];
         entry.state = State::Free;
         entry.trouble = None;
+        if std::mem::take(&mut entry.weighs) {
+            self.bytes -= entry.bytes;
+        }
         self.free_entries.push(id);
     }
 }

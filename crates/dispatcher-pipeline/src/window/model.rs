@@ -327,7 +327,7 @@ impl World {
     fn calm_step(&mut self) -> Result<(), String> {
         let before = (self.busy.len(), self.window.loaded(), self.run.commits);
         self.read()?;
-        while self.busy.len() < self.lanes && self.window.has_ready() {
+        while self.busy.len() < self.lanes && self.window.n_ready() > 0 {
             self.start()?;
         }
         let had_busy = !self.busy.is_empty();
@@ -336,7 +336,7 @@ impl World {
         self.plan()?;
         self.commit_step()?;
         let idle = !had_busy && before == (self.busy.len(), self.window.loaded(), self.run.commits);
-        if idle && !self.is_finished() && !self.window.has_ready() {
+        if idle && !self.is_finished() && self.window.n_ready() == 0 {
             let wake = self.window.next_wake().ok_or("no progress: nothing is under way, and no wake-up is set")?;
             self.pass_time(wake.saturating_duration_since(self.now.instant) + Duration::from_millis(1));
         }

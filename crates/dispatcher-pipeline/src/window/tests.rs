@@ -75,7 +75,7 @@ fn a_failure_holds_up_its_key_alone_and_is_tried_alone() {
     let (batch, _) = window.take(now).unwrap();
     let failed = || Outcome::Failed(Failure::retry("no"));
     window.finish(batch, vec![failed(), Outcome::Done(()), Outcome::NotTried, Outcome::Done(())], now);
-    assert!(!window.has_ready());
+    assert_eq!(window.n_ready(), 0);
     let plan = window.plan(now).unwrap();
     assert_eq!(plan.checkpoint, 4);
     let rows: Vec<_> = plan.pending.iter().map(|row| (row.seq, row.attempt, row.error.as_str())).collect();
@@ -139,10 +139,10 @@ fn a_dead_letter_frees_its_key_once_it_is_durable() {
     let (batch, _) = window.take_probe(0, now).unwrap();
     let tally = window.finish(batch, vec![Outcome::Failed(Failure::permanent("no"))], now);
     assert_eq!(tally.failed, [FailedItem { seq: 1, key: key("a"), is_permanent: true }]);
-    assert!(!window.has_ready());
+    assert_eq!(window.n_ready(), 0);
     let plan = window.plan(now).unwrap();
     assert_eq!((plan.checkpoint, plan.dead.len()), (1, 1));
-    assert!(!window.has_ready());
+    assert_eq!(window.n_ready(), 0);
     window.committed();
     assert_eq!(seqs(&window.take(now)), [2]);
 }

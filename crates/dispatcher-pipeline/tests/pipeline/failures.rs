@@ -128,6 +128,53 @@ async fn failures_of_eight_keys_in_a_row_are_the_sinks() {
 }
 
 #[tokio::test]
+async fn a_sink_that_went_down_with_nothing_left_to_try_comes_back_with_what_is_new() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path());
+    let http = Plugin::new(|item, _| match item.n {
+        0..8 => Act::Refuse(Failure::permanent("status 404")),
+        _ => Act::Take,
+    });
+    let pipeline = start(&store, &http, quick(ConsumerOptions::single(1)));
+    for n in 0..8 {
+        store.append(n, &format!("group-{n}"));
+    }
+    wait_for(&pipeline, "sink:http", "down", |status| {
+        matches!(status.state, State::Down { .. }) && status.dead == 8 && status.backlog == 0
+    })
+    .await;
+    store.append(8, "group-8");
+    http.took(1).await;
+    wait_for(&pipeline, "sink:http", "up", |status| status.state == State::Up).await;
+}
+
+#[tokio::test]
+async fn one_bad_event_does_not_keep_a_sink_down() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path());
+    let works = Arc::new(AtomicBool::new(false));
+    let http = Plugin::new({
+        let works = works.clone();
+        move |item, _| match (works.load(Ordering::SeqCst), item.n) {
+            (false, _) => Act::Down(DeliveryError::down("connection refused")),
+            (true, 0) => Act::Refuse(Failure::permanent("status 400")),
+            (true, _) => Act::Take,
+        }
+    });
+    let pipeline = start(&store, &http, quick(ConsumerOptions::single(1)));
+    store.append(0, "bad");
+    wait_for(&pipeline, "sink:http", "down", |status| matches!(status.state, State::Down { .. })).await;
+    works.store(true, Ordering::SeqCst);
+    while http.times_asked(0) < 4 {
+        tokio::task::yield_now().await;
+    }
+    store.append(1, "good");
+    http.took(1).await;
+    let status = wait_for(&pipeline, "sink:http", "done", |status| status.backlog == 0 && status.dead == 1).await;
+    assert_eq!(status.state, State::Up);
+}
+
+#[tokio::test]
 async fn a_sink_that_is_gone_is_parked_until_the_next_start() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path());
