@@ -165,6 +165,21 @@ fn unsigned_apps_stay_on_this_machine() {
 }
 
 #[test]
+fn what_cannot_work_is_refused() {
+    check(
+        &format!(
+            "[intake]\nanswer_within = \"1ns\"\ndrain = \"18446744073709551615s\"\nmax_connections = \
+             9223372036854775807\npath = \"/a b\"\nthreads = 100000\n{APP}[journal]\npath = \
+             \"same.db\"\n[handlers.everything]\ntype = \"forward\"\ncommands = []\nlanes = 100000\nsinks = [\"s\", \
+             \"t\"]\n[sinks.s]\ntype = \"file\"\npath = \"./same.db\"\n[sinks.t]\ntype = \"file\"\npath = \
+             \"t.jsonl\"\n[sinks.u]\ntype = \"file\"\npath = \"t.jsonl\"\n"
+        ),
+        78,
+        include_str!("configuration/cannot-work.txt"),
+    );
+}
+
+#[test]
 fn what_looks_wrong_is_a_warning() {
     check(
         &format!(

@@ -1,7 +1,7 @@
 //! The whole configuration.
 
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -21,6 +21,10 @@ use crate::{
 
 /// What Tencent waits for an answer, by its documentation.
 const TENCENT_WAITS: Duration = Duration::from_secs(2);
+/// No disk is asked for less.
+const SOONEST_ANSWER: Duration = Duration::from_millis(50);
+const MAX_CONNECTIONS: usize = 1_000_000;
+pub(crate) const MAX_THREADS: usize = 1024;
 
 /// What `dispatcher.toml` says, checked.
 #[derive(Clone)]
@@ -52,7 +56,10 @@ impl Config {
     pub fn load(path: &Path, registry: &Registry) -> Result<Config, Findings> {
         let file = path.display().to_string();
         let text = fs::read_to_string(path).map_err(|err| {
-            let message = format!("cannot read the configuration: {err}; name another file with --config");
+            let message = match err.kind() {
+                io::ErrorKind::InvalidData => "is not UTF-8; save it as UTF-8".to_owned(),
+                _ => format!("cannot read the configuration: {err}; name another file with --config"),
+            };
             let finding = Finding { file: file.clone(), line: 0, key: String::new(), message };
             Findings { errors: vec![finding], warnings: vec![] }
         })?;
@@ -124,6 +131,13 @@ impl Reader<'_> {
         }
         let made = journal.as_ref().and_then(|journal| journal.path.parent()).map(Path::to_path_buf);
         let cx = CheckContext::new(made.into_iter().collect());
+        if let Some(journal) = &journal {
+            for ending in ["", "-wal", "-shm", ".lock"] {
+                let mut file = journal.path.clone().into_os_string();
+                file.push(ending);
+                let _ = cx.claim_file(Path::new(&file)); // The first to claim anything.
+            }
+        }
         let (sinks, sink_names) = self.instances("sinks", |source, path, name, table, registry| {
             plugins::sink(source, path, name, table, registry, &cx)
         });
@@ -180,16 +194,21 @@ impl Reader<'_> {
     }
 
     fn check_app(&mut self, path: &KeyPath, app: &AppSection, earlier: &[AppSection]) {
-        if let Some(other) = earlier.iter().find(|other| other.sdk_app_id == app.sdk_app_id) {
+        let (id_path, name_path) = (path.key("sdk_app_id"), path.key("name"));
+        let is_news = |source: &Source, path| !source.has_error(path);
+        if app.sdk_app_id == 0 && is_news(self.source, &id_path) {
+            self.source.error(&id_path, "no app has the SDKAppID 0; write the one of the console");
+        } else if let Some(other) = earlier.iter().find(|other| other.sdk_app_id == app.sdk_app_id)
+            && is_news(self.source, &id_path)
+        {
             let message = format!("{} is the app {:?} already; write each app once", app.sdk_app_id, other.name);
-            self.source.error(&path.key("sdk_app_id"), message);
+            self.source.error(&id_path, message);
         }
-        if earlier.iter().any(|other| other.name == app.name) {
-            self.source
-                .error(&path.key("name"), format!("another app is called {:?} already; choose another", app.name));
+        if !is_name(&app.name) && is_news(self.source, &name_path) {
+            self.source.error(&name_path, NOT_A_NAME);
         }
-        if !is_name(&app.name) && !self.source.has_error(&path.key("name")) {
-            self.source.error(&path.key("name"), NOT_A_NAME);
+        if earlier.iter().any(|other| other.name == app.name) && is_news(self.source, &name_path) {
+            self.source.error(&name_path, format!("another app is called {:?} already; choose another", app.name));
         }
         match app.tokens.len() {
             _ if self.source.has_error(&path.key("tokens")) => {}
@@ -245,14 +264,24 @@ impl Reader<'_> {
 
     fn check_intake(&mut self, intake: &IntakeSection, apps: &[AppSection]) {
         let path = root().key("intake");
-        let is_path = intake.path.starts_with('/') && !intake.path.contains(['?', '#', ' ', '*']);
+        let is_path = intake.path.starts_with('/')
+            && intake.path.bytes().all(|byte| byte.is_ascii_graphic())
+            && !intake.path.contains(['?', '#', '*']);
         if intake.path != "*" && !is_path {
             let what = format!("{:?} is not a path; write one such as \"/callback\", or \"*\" for any", intake.path);
             self.source.error(&path.key("path"), what);
         }
-        if intake.answer_within.get() >= TENCENT_WAITS || intake.answer_within.get().is_zero() {
-            let what = format!("{} is too late or too soon: Tencent waits 2s; write \"1500ms\"", intake.answer_within);
+        if intake.answer_within.get() >= TENCENT_WAITS || intake.answer_within.get() < SOONEST_ANSWER {
+            let what =
+                "too late or too soon: Tencent waits 2s, and a disk takes its time; write \"50ms\" to \"1900ms\"";
             self.source.error(&path.key("answer_within"), what);
+        }
+        if intake.max_connections.get() > MAX_CONNECTIONS {
+            let what = format!("more than can be open; write {MAX_CONNECTIONS} at most");
+            self.source.error(&path.key("max_connections"), what);
+        }
+        if intake.threads.is_some_and(|threads| threads.get() > MAX_THREADS) {
+            self.source.error(&path.key("threads"), format!("more than help; write {MAX_THREADS} at most"));
         }
         for (key, is_zero) in [
             ("freshness", intake.freshness.get().is_zero()),
@@ -305,25 +334,26 @@ impl Reader<'_> {
         let known_apps: Vec<&str> = apps.iter().map(|app| app.name.as_str()).collect();
         for References { handler, sinks, apps } in references {
             let path = root().key("handlers").key(handler);
-            for (idx, name) in sinks.iter().enumerate() {
-                let at = path.key("sinks").index(idx);
+            for (nth, (idx, name)) in sinks.iter().enumerate() {
+                let at = path.key("sinks").index(*idx);
                 if !known_sinks.contains(&name.as_str()) {
                     let hint = suggest(name, &known_sinks, "the sinks are");
                     self.source.error(&at, format!("no sink {name:?}; {hint}"));
                 }
-                if sinks[..idx].contains(name) {
+                if sinks[..nth].iter().any(|(_, earlier)| earlier == name) {
                     self.source.error(&at, format!("{name:?} is named twice; write it once"));
                 }
             }
             if sinks.is_empty() {
                 self.source.warn(&path, "no sinks: its events go nowhere; write sinks = [\"…\"]");
             }
-            for (idx, name) in apps.iter().enumerate().filter(|(_, name)| !known_apps.contains(&name.as_str())) {
+            for (idx, name) in apps.iter().filter(|(_, name)| !known_apps.contains(&name.as_str())) {
                 let hint = suggest(name, &known_apps, "the apps are");
-                self.source.error(&path.key("apps").index(idx), format!("no app {name:?}; {hint}"));
+                self.source.error(&path.key("apps").index(*idx), format!("no app {name:?}; {hint}"));
             }
         }
-        for name in sink_names.iter().filter(|name| !references.iter().any(|one| one.sinks.contains(name))) {
+        let is_named = |sink: &String| references.iter().any(|one| one.sinks.iter().any(|(_, name)| name == sink));
+        for name in sink_names.iter().filter(|name| !is_named(name)) {
             self.source.warn(&root().key("sinks").key(name), "no handler names this sink: nothing goes to it");
         }
     }
@@ -353,15 +383,16 @@ impl Reader<'_> {
 /// What a handler's section refers to, as it stands there: also where other keys of the section are wrong.
 struct References {
     handler: String,
-    sinks: Vec<String>,
-    apps: Vec<String>,
+    /// Names, each with its place in the list.
+    sinks: Vec<(usize, String)>,
+    apps: Vec<(usize, String)>,
 }
 
 impl References {
     fn of(handlers: Option<&Value>) -> Vec<References> {
-        let names = |section: &Value, key: &str| -> Vec<String> {
-            let names = section.get(key).and_then(Value::as_array).into_iter().flatten();
-            names.filter_map(Value::as_str).map(str::to_owned).collect()
+        let names = |section: &Value, key: &str| -> Vec<(usize, String)> {
+            let names = section.get(key).and_then(Value::as_array).into_iter().flatten().enumerate();
+            names.filter_map(|(idx, name)| Some((idx, name.as_str()?.to_owned()))).collect()
         };
         let handlers = handlers.and_then(Value::as_object).into_iter().flatten();
         handlers

@@ -3,6 +3,8 @@
 //! serde stops at the first error. So the error is noted, the key that it names is taken out, and the rest is decoded
 //! again, until it fits or nothing more can be said.
 
+use std::collections::HashSet;
+
 use dispatcher_core::SettingError;
 use schemars::{JsonSchema, Schema};
 use serde::de::DeserializeOwned;
@@ -59,11 +61,14 @@ fn decode_all<T>(
     decode: impl Fn(&Value) -> Result<T, SettingError>,
 ) -> Decoded<T> {
     let mut is_whole = true;
+    // Each once: what stands in may itself not fit, as an empty text is no address.
+    let mut stood_in = HashSet::new();
     for key in required(schema) {
         if !table.contains_key(key) {
             let help = description(schema, key).map(|text| format!(": {text}")).unwrap_or_default();
             source.error(&path.key(key), format!("missing; this section needs it{help}"));
             table.extend(stand_in(schema, key).map(|value| (key.to_owned(), value)));
+            stood_in.insert(key.to_owned());
             is_whole = false;
         }
     }
@@ -83,13 +88,21 @@ fn decode_all<T>(
                 Some(idx) => value.get(idx),
                 None => value.get(segment),
             });
-            source.error(&at, explain(&err.message, found, err.path.last(), also));
+            let message = match found {
+                // A variable's value may be a secret in the wrong place.
+                Some(Value::String(value)) if source.is_expanded(&at) => {
+                    err.message.replace(&format!("{value:?}"), "its value").replace(value.as_str(), "…")
+                }
+                _ => err.message.clone(),
+            };
+            source.error(&at, explain(&message, found, err.path.last(), also));
         } else if err.message.starts_with("missing field") && err.path.len() > 1 && !source.has_error(&at) {
             source.error(&at, err.message.replace('`', "").replace("missing field", "it needs"));
         }
         match take_out(&mut section, &err.path) {
             Some(key) => {
-                let stand_in = stand_in(schema, &key).filter(|_| !is_unknown && err.path.len() == 1);
+                let is_first = !is_unknown && err.path.len() == 1 && stood_in.insert(key.clone());
+                let stand_in = stand_in(schema, &key).filter(|_| is_first);
                 if let (Some(table), Some(value)) = (section.as_object_mut(), stand_in) {
                     table.insert(key, value);
                 }
@@ -152,7 +165,10 @@ fn explain(message: &str, found: Option<&Value>, key: Option<&String>, also: &[&
     if let Some((_, expected)) = message.strip_prefix("invalid ").and_then(|rest| rest.rsplit_once(", expected ")) {
         // Not what serde quotes: the value may be a secret in the wrong place.
         let is = found.map_or("is of the wrong type", kind);
-        return format!("{is}; write {}", wanted(expected));
+        return match expected.contains("; write ") {
+            true => format!("{is}, not {expected}"),
+            false => format!("{is}; write {}", wanted(expected)),
+        };
     }
     // Our own words, or a plugin's. serde_json adds a position that means nothing here.
     message.split(" at line ").next().unwrap_or(message).to_owned()
@@ -240,6 +256,28 @@ f.toml:4: s.words: is a string; write a list, such as [\"…\"]
 f.toml:5: s.zebra: unknown key; this section takes `count`, `nested`, `url`, `words`
 f.toml:7: s.nested.mode: \"fats\" is not a choice here; did you mean `fast`?
 f.toml:8: s.nested.x: unknown key; this section takes `mode`";
+        assert_eq!(source.into_findings().0.to_string(), expected);
+    }
+
+    #[derive(Debug, Deserialize, JsonSchema)]
+    #[allow(dead_code, reason = "only decoded")]
+    struct Picky {
+        listen: std::net::SocketAddr,
+        count: std::num::NonZeroU32,
+        #[serde(rename = "kind")]
+        mode: Mode,
+    }
+
+    #[test]
+    fn what_stands_in_for_a_key_need_not_fit() {
+        let text = "[s]\ncount = 0\nkind = \"${SECRET}\"";
+        let (mut source, mut root) = Source::read("f.toml", text, &|_| Some("s3cret".into()));
+        let Some(Value::Object(table)) = root.remove("s") else { panic!("no section") };
+        assert!(section::<Picky>(&mut source, &KeyPath::default().key("s"), table).is_none());
+        let expected = "\
+f.toml:1: s.listen: missing; this section needs it
+f.toml:2: s.count: is a number; write a whole number, 1 or more
+f.toml:3: s.kind: \"…\" is not a choice here; write one of `fast`, `slow`";
         assert_eq!(source.into_findings().0.to_string(), expected);
     }
 }

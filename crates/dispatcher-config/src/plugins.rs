@@ -1,6 +1,6 @@
 //! `[handlers.<name>]` and `[sinks.<name>]`: the dispatcher's keys and the plugin's, in one section.
 
-use std::{sync::Arc, time::Duration};
+use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
 use dispatcher_core::{
     CheckContext, CommandPattern, HandlerPlugin, HandlerSettings, Lanes, Registry, Route, SettingError, SinkPlugin,
@@ -9,6 +9,7 @@ use dispatcher_core::{
 use serde_json::{Map, Value};
 
 use crate::{
+    config::MAX_THREADS,
     decode::{self, suggest},
     key_path::KeyPath,
     sections::{BackoffSection, HandlerKeys, SinkKeys},
@@ -89,6 +90,8 @@ const SINK_KEYS: [&str; 8] = ["attempts", "backoff", "batch", "enabled", "lanes"
 const HANDLER_BATCH: usize = 64;
 const HANDLER_LANES: usize = 4;
 const SINK_BATCH: usize = 512;
+const MAX_LANES: usize = 4096;
+const MAX_BATCH: usize = 100_000;
 
 pub(crate) fn handler(
     source: &mut Source,
@@ -100,7 +103,11 @@ pub(crate) fn handler(
 ) -> Option<HandlerInstance> {
     let (own, plugins) = split(table, &HANDLER_KEYS);
     let keys: Option<HandlerKeys> = decode::section(source, path, own.clone());
-    let plugin_name = own.get("type").and_then(Value::as_str).unwrap_or(name);
+    let plugin_name = match own.get("type") {
+        None => name,
+        // What it is instead has been reported with the keys.
+        Some(name) => name.as_str()?,
+    };
     let Some(plugin) = registry.handler(plugin_name) else {
         let known: Vec<&str> = registry.handlers().iter().map(|plugin| plugin.name).collect();
         source.error(&type_path(path, &own), unknown_plugin("handler", plugin_name, &known));
@@ -110,6 +117,17 @@ pub(crate) fn handler(
     let settings = decode::plugin(source, path, plugins, &plugin.schema(), &HANDLER_KEYS, decode);
     let settings = checked(source, path, settings, |settings| settings.check(cx));
     let keys = keys?;
+    check_size(source, path, "lanes", keys.lanes, MAX_LANES);
+    check_size(source, path, "threads", Some(keys.threads), MAX_THREADS);
+    for (key, is_empty) in [
+        ("commands", keys.commands.as_ref().is_some_and(Vec::is_empty)),
+        ("apps", keys.apps.as_ref().is_some_and(Vec::is_empty)),
+    ] {
+        if is_empty {
+            let what = "selects nothing; leave this key out, or write enabled = false to switch the handler off";
+            source.error(&path.key(key), what);
+        }
+    }
     let commands = match keys.commands {
         Some(commands) => patterns(source, &path.key("commands"), &commands),
         None => plugin.commands.iter().filter_map(|pattern| CommandPattern::new(pattern).ok()).collect(),
@@ -155,6 +173,9 @@ pub(crate) fn sink(
     let settings = decode::plugin(source, path, plugins, &plugin.schema(), &SINK_KEYS, decode);
     let settings = checked(source, path, settings, |settings| settings.check(cx));
     let keys = keys?;
+    check_size(source, path, "lanes", keys.lanes, MAX_LANES);
+    check_size(source, path, "batch", keys.batch, MAX_BATCH);
+    check_size(source, path, "threads", Some(keys.threads), MAX_THREADS);
     debug_assert_eq!(keys.r#type, plugin_name);
     let (lanes, batch) = match plugin.lanes {
         Lanes::One => (1, SINK_BATCH),
@@ -243,6 +264,12 @@ fn checked<S: ?Sized>(
             }
             None
         }
+    }
+}
+
+fn check_size(source: &mut Source, path: &KeyPath, key: &str, size: Option<NonZeroUsize>, max: usize) {
+    if size.is_some_and(|size| size.get() > max) {
+        source.error(&path.key(key), format!("more than helps; write {max} at most"));
     }
 }
 

@@ -1,6 +1,9 @@
 //! The file as text, as values, and where each value stands in it.
 
-use std::{collections::HashMap, ops::Range};
+use std::{
+    collections::{HashMap, HashSet},
+    ops::Range,
+};
 
 use serde_json::{Map, Value};
 use toml::{
@@ -16,6 +19,7 @@ pub(crate) type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 /// The file and what has been found in it so far.
 pub(crate) struct Source {
     places: Places,
+    expanded: HashSet<KeyPath>,
     errors: Vec<Finding>,
     warnings: Vec<Finding>,
 }
@@ -27,7 +31,7 @@ impl Source {
         let breaks = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
         let line_starts = std::iter::once(0).chain(breaks).collect();
         let places = Places { file: file.to_owned(), line_starts, positions: HashMap::new() };
-        let mut source = Source { places, errors: Vec::new(), warnings: Vec::new() };
+        let mut source = Source { places, expanded: HashSet::new(), errors: Vec::new(), warnings: Vec::new() };
         let (table, syntax_errors) = DeTable::parse_recoverable(text);
         for err in syntax_errors {
             let line = err.span().map_or(0, |span| source.places.line(span.start));
@@ -63,6 +67,11 @@ impl Source {
     /// Whether there is an error at `path` or below it. What else is wrong with that key mostly follows from it.
     pub(crate) fn has_error(&self, path: &KeyPath) -> bool {
         self.errors.iter().any(|finding| is_around(&path.to_string(), &finding.key))
+    }
+
+    /// Whether variables stand in the value at `path`.
+    pub(crate) fn is_expanded(&self, path: &KeyPath) -> bool {
+        self.expanded.contains(path)
     }
 
     /// All of it, in the order of lines, and where each key stands.
@@ -133,12 +142,15 @@ impl Source {
                 return expanded;
             };
             let name = &from[2..end];
+            self.expanded.insert(path.clone());
             match environment(name).as_deref() {
+                _ if name.is_empty() => self.error(path, "`${}` names no variable; write ${VARIABLE}"),
                 Some("") => self.error(path, format!("the environment variable {name} is empty; set it to a value")),
                 Some(value) => expanded.push_str(value),
-                None => {
-                    self.error(path, format!("the environment variable {name} is not set; set it before the start"))
-                }
+                None => self.error(
+                    path,
+                    format!("the environment variable {name} is not set; set it before the start, in UTF-8"),
+                ),
             }
             rest = &from[end + 1..];
         }
@@ -200,7 +212,7 @@ mod tests {
     fn unset_and_empty_variables_are_errors_at_their_line() {
         let (findings, _) = read("\n[s]\na = \"${UNSET}\"\nb = [\n  \"${EMPTY}\",\n  \"${SET\"\n]");
         let expected = "\
-f.toml:3: s.a: the environment variable UNSET is not set; set it before the start
+f.toml:3: s.a: the environment variable UNSET is not set; set it before the start, in UTF-8
 f.toml:5: s.b[0]: the environment variable EMPTY is empty; set it to a value
 f.toml:6: s.b[1]: `${` without `}`; write ${VARIABLE}, or $${ for these two characters themselves";
         assert_eq!(findings.to_string(), expected);

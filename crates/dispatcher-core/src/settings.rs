@@ -1,8 +1,10 @@
 //! What settings structs have in common: findings, and what they may look at.
 
 use std::{
+    collections::HashSet,
     fmt,
     path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use serde::de::DeserializeOwned;
@@ -64,17 +66,27 @@ pub(crate) fn decode<C: DeserializeOwned>(section: &Value) -> Result<C, SettingE
     })
 }
 
-/// What a settings check may ask about the rest of the configuration.
+/// What a settings check may ask about the rest of the configuration. Clones share what they know.
 #[derive(Clone, Debug, Default)]
 pub struct CheckContext {
     folders: Vec<PathBuf>,
+    claimed: Arc<Mutex<HashSet<PathBuf>>>,
 }
 
 impl CheckContext {
     /// A context in which the dispatcher itself will make `folders` at start.
     #[must_use]
     pub fn new(folders: Vec<PathBuf>) -> CheckContext {
-        CheckContext { folders }
+        CheckContext { folders, claimed: Arc::default() }
+    }
+
+    /// Claims `file` for whoever is being checked; false if something else of this configuration writes it already, such
+    /// as the journal.
+    #[must_use]
+    pub fn claim_file(&self, file: &Path) -> bool {
+        let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+        // A panic elsewhere leaves a set that is whole.
+        self.claimed.lock().unwrap_or_else(PoisonError::into_inner).insert(file)
     }
 
     /// Whether `folder` will be there when plugins are opened: it is there now, or the dispatcher makes it (it makes the

@@ -8,7 +8,7 @@ use serde::{
     de::{self, Visitor},
 };
 
-/// A length of time: `"500ms"`, `"10s"`, `"1h 30m"`.
+/// A length of time: `"500ms"`, `"10s"`, `"1h 30m"`; ten years at most.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TimeSpan(Duration);
 
@@ -93,7 +93,7 @@ impl fmt::Debug for ByteSize {
 
 impl<'de> Deserialize<'de> for TimeSpan {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<TimeSpan, D::Error> {
-        let read = |text: &str| humantime::parse_duration(text).ok().map(TimeSpan);
+        let read = |text: &str| humantime::parse_duration(text).ok().filter(|time| *time <= LONGEST).map(TimeSpan);
         deserializer.deserialize_any(WithUnit { read, what: TIME })
     }
 }
@@ -108,7 +108,10 @@ impl<'de> Deserialize<'de> for ByteSize {
     }
 }
 
-const TIME: &str = "a time; write a number and a unit, such as \"500ms\", \"10s\" or \"2h\"";
+/// Ten years: more means nothing, and could not be added to a clock.
+const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+
+const TIME: &str = "a time; write a number and a unit, such as \"500ms\", \"10s\" or \"2h\", ten years at most";
 const SIZE: &str = "a size; write a number and a unit, such as \"64KiB\" or \"2MiB\"";
 
 struct WithUnit<T> {
@@ -191,6 +194,7 @@ mod tests {
             (r#""10""#, None),
             ("10", None),
             (r#""-1s""#, None),
+            (r#""18446744073709551615s""#, None),
         ] {
             assert_eq!(serde_json::from_str::<TimeSpan>(json).ok().map(TimeSpan::get), time, "on {json}");
         }

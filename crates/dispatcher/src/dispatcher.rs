@@ -40,7 +40,7 @@ impl Dispatcher {
             .map_err(|err| StartError(config.finding("journal.path", err.to_string())))?;
         keep_places(&config, &journal).map_err(|err| StartError(config.finding("journal.path", err.to_string())))?;
         let pipeline = Pipeline::start(&journal, handlers(&config), sinks(&config))
-            .map_err(|err| StartError(config.finding("journal.path", err.to_string())))?;
+            .map_err(|err| StartError(config.finding("", err.to_string())))?;
         name_the_unconfigured(&config, &journal);
         let intake = Intake::start(listener, intake_options(&config), apps(&config), rules(&config), &journal)
             .map_err(|err| StartError(config.finding("intake", err.to_string())))?;
@@ -64,7 +64,8 @@ impl Dispatcher {
     pub async fn drain(self) -> bool {
         let until = Instant::now() + self.drain;
         let counters = self.intake.counters();
-        let report = self.intake.drain(self.drain).await;
+        // The intake leaves some of the time to those behind it.
+        let report = self.intake.drain(self.drain.saturating_sub(LAST_COMMIT).max(self.drain / 2)).await;
         if report.n_cut > 0 {
             warn!(connections = report.n_cut, "cut connections whose requests were not finished in time");
         }

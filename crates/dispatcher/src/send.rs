@@ -71,12 +71,16 @@ async fn post(
     let sign_with = target.token.as_deref().map(|token| (token, now));
     let query = tencent_chat::query_string(target.sdk_app_id, command, Some("203.0.113.7"), Some("RESTAPI"), sign_with);
     let started = Instant::now();
-    let request = client.post(format!("{}?{query}", target.url)).body(body);
+    let joint = if target.url.contains('?') { '&' } else { '?' };
+    let request = client.post(format!("{}{joint}{query}", target.url)).body(body);
     let response = request.send().await.map_err(|err| {
-        format!("cannot reach {}: {}; is the dispatcher running there?", target.url, innermost(&err.without_url()))
+        format!("cannot reach {}: {}; is the dispatcher running there?", target.shown(), innermost(&err.without_url()))
     })?;
     let status = response.status();
-    let text = response.text().await.map_err(|err| format!("no whole answer from {}: {err}", target.url))?;
+    let text = response.text().await.map_err(|err| {
+        // Without its URL, whose signature is good for a minute.
+        format!("no whole answer from {}: {}", target.shown(), innermost(&err.without_url()))
+    })?;
     let is_ok =
         status.is_success() && serde_json::from_str::<Value>(&text).is_ok_and(|reply| reply["ActionStatus"] == "OK");
     Ok((is_ok, format!("{status} in {:.1} ms: {text}", started.elapsed().as_secs_f64() * 1e3)))
@@ -99,6 +103,15 @@ struct Target {
 }
 
 impl Target {
+    /// The URL without what may be secret in it.
+    fn shown(&self) -> String {
+        let url = self.url.split(['?', '#']).next().unwrap_or_default();
+        match url.split_once("://") {
+            Some((scheme, rest)) => format!("{scheme}://{}", rest.rsplit_once('@').map_or(rest, |(_, host)| host)),
+            None => url.to_owned(),
+        }
+    }
+
     fn of(args: &cli::Send, registry: &Registry) -> Result<Target, String> {
         let given_id = args.app.as_deref().and_then(|app| app.parse::<u64>().ok());
         if let (Some(url), Some(sdk_app_id), Some(token)) = (&args.url, given_id, &args.token) {
@@ -118,7 +131,11 @@ impl Target {
         let sdk_app_id = match (app, given_id) {
             (Some(app), _) => app.sdk_app_id,
             (None, Some(id)) => id,
-            (None, None) => return Err(format!("no app {:?} in {}", args.app, args.config.config.display())),
+            (None, None) => {
+                let (app, file) = (args.app.as_deref().unwrap_or_default(), args.config.config.display());
+                let names: Vec<&str> = config.apps.iter().map(|app| app.name.as_str()).collect();
+                return Err(format!("no app {app:?} in {file}; there are {}", names.join(", ")));
+            }
         };
         let token = match &args.token {
             Some(token) => Some(token.clone()).filter(|token| !token.is_empty()),

@@ -73,6 +73,12 @@ fn check_path(path: &Path, cx: &CheckContext) -> Result<(), String> {
     if path.is_dir() || path.as_os_str().as_encoded_bytes().ends_with(b"/") || path.file_name().is_none() {
         return Err(format!("{} is a folder; write the path of a file in it", path.display()));
     }
+    if !cx.claim_file(path) {
+        return Err(format!(
+            "{} is written by something else of this configuration already; choose another",
+            path.display()
+        ));
+    }
     let folder = log_file::folder_of(path);
     if !cx.folder_will_exist(folder) {
         return Err(format!("the folder {} does not exist; create it, or choose another", folder.display()));
