@@ -366,8 +366,16 @@ fn scan<T>(
 
 /// Whether the disk or the file, rather than the moment, is what keeps a page from being read.
 fn is_unreadable(err: &rusqlite::Error) -> bool {
-    err.sqlite_error().is_some_and(|err| {
-        matches!(err.extended_code & 0xff, ffi::SQLITE_CORRUPT | ffi::SQLITE_NOTADB | ffi::SQLITE_IOERR)
+    err.sqlite_error().is_some_and(|err| match err.extended_code & 0xff {
+        ffi::SQLITE_CORRUPT | ffi::SQLITE_NOTADB => true,
+        // Memory that ran out and locks that were not had are I/O errors too, and pass.
+        _ => matches!(
+            err.extended_code,
+            ffi::SQLITE_IOERR_READ
+                | ffi::SQLITE_IOERR_SHORT_READ
+                | ffi::SQLITE_IOERR_DATA
+                | ffi::SQLITE_IOERR_CORRUPTFS
+        ),
     })
 }
 
