@@ -39,7 +39,7 @@ const PROBES: usize = 2;
 
 /// How long a consumer that has read everything lets new rows gather. Whoever was idle for longer reads at once, so this
 /// delays nothing but what follows closely; under load it makes one hop, one commit and one sync of many.
-const PACE: Duration = Duration::from_millis(2);
+const PACE: Duration = Duration::from_millis(5);
 
 /// How long the journal is left alone after it could not be read or written.
 const JOURNAL_WAIT: Duration = Duration::from_secs(1);
