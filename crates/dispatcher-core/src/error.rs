@@ -1,6 +1,6 @@
 //! What plugins report when something does not work. Each type says whose failure it is.
 
-use std::{fmt, io};
+use std::{fmt, io, time::Duration};
 
 /// Why one item – a callback in a handler, an event in a sink – was not done.
 ///
@@ -10,17 +10,59 @@ use std::{fmt, io};
 pub struct Failure {
     message: String,
     permanent: bool,
+    response: Option<Box<Response>>,
+    retry_after: Option<Duration>,
+}
+
+/// What a receiver answered when it did not take an item.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Response {
+    /// Its status, as of HTTP.
+    pub status: u16,
+    /// The beginning of its body, without what repeats the request; empty if there is none.
+    pub excerpt: String,
 }
 
 impl Failure {
     /// Trying again may help: it will be, after backoff, while attempts last.
     pub fn retry(message: impl fmt::Display) -> Failure {
-        Failure { message: message.to_string(), permanent: false }
+        Failure::new(message, false)
     }
 
     /// Trying again cannot help: it becomes a dead letter at once.
     pub fn permanent(message: impl fmt::Display) -> Failure {
-        Failure { message: message.to_string(), permanent: true }
+        Failure::new(message, true)
+    }
+
+    fn new(message: impl fmt::Display, permanent: bool) -> Failure {
+        Failure { message: message.to_string(), permanent, response: None, retry_after: None }
+    }
+
+    /// Keeps the receiver's answer beside the message, for people who look into it.
+    #[must_use]
+    pub fn with_response(mut self, status: u16, excerpt: impl Into<String>) -> Failure {
+        self.response = Some(Box::new(Response { status, excerpt: excerpt.into() }));
+        self
+    }
+
+    /// The receiver asked that this item be left alone for `wait`. The next attempt comes no earlier, but a wait longer than
+    /// an hour counts as an hour.
+    #[must_use]
+    pub fn retry_after(mut self, wait: Duration) -> Failure {
+        self.retry_after = Some(wait);
+        self
+    }
+
+    /// What the receiver answered, if that is known.
+    #[must_use]
+    pub fn response(&self) -> Option<&Response> {
+        self.response.as_deref()
+    }
+
+    /// How long the receiver asked that this item be left alone, if it did.
+    #[must_use]
+    pub fn wait(&self) -> Option<Duration> {
+        self.retry_after
     }
 
     /// Whether trying again cannot help.

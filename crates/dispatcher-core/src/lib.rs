@@ -26,7 +26,7 @@ mod units;
 
 pub use callback::{App, Callback, CallbackId, CallbackParts, Key};
 pub use command::{Command, CommandPattern, InvalidPattern};
-pub use error::{Failure, HandlerError, OpenError};
+pub use error::{Failure, HandlerError, OpenError, Response};
 pub use event::{Event, EventData, NewEvent};
 pub use handler::{HandleContext, Handler, HandlerConfig, HandlerPlugin, HandlerSettings};
 pub use registry::{Listed, Origin, Registry, RegistryError};

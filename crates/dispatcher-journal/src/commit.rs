@@ -1,8 +1,8 @@
 //! What a consumer commits: its progress, and all that goes with it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use dispatcher_core::{Callback, Key, NewEvent, Timestamp};
+use dispatcher_core::{Callback, Key, NewEvent, Response, Timestamp};
 
 /// One transaction of one consumer: all of it becomes durable, or nothing.
 #[derive(Clone, Default)]
@@ -19,6 +19,42 @@ pub struct Commit {
     pub settled: Vec<u64>,
     /// Items that were given up on.
     pub dead: Vec<Dead>,
+    /// Attempts to remember, for those who ask what became of an item.
+    pub attempts: Vec<Attempt>,
+    /// Items that this consumer let go of untried, because retention was held up by them.
+    pub skipped: Option<Skipped>,
+    /// For a replay: whose dead letters these are, such as `sink:archive`. `None`: the consumer's own.
+    pub in_name_of: Option<Arc<str>>,
+    /// For a replay of dead letters: those, by seq, that were delivered after all and are dead no longer.
+    pub raised: Vec<u64>,
+    /// For a replay: how many items this commit says are done, for its record.
+    pub done: u64,
+}
+
+/// One try of an item, kept until retention deletes the item's row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// The item's seq in the consumer's stream.
+    pub seq: u64,
+    /// Which attempt it was, from 1.
+    pub n: u32,
+    /// When it ended.
+    pub at: Timestamp,
+    /// What it failed with; `None` when it succeeded, which is only kept of items that had failed before.
+    pub error: Option<String>,
+    /// What the receiver answered, if that is known.
+    pub response: Option<Response>,
+}
+
+/// A range that a consumer let go of untried.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Skipped {
+    /// The first seq of it.
+    pub first: u64,
+    /// The last.
+    pub last: u64,
+    /// Why.
+    pub reason: String,
 }
 
 /// What a handler returned for one callback.
@@ -34,6 +70,8 @@ pub struct Emitted {
     pub sinks: Arc<str>,
     /// The events, in the order in which the handler returned them.
     pub events: Vec<NewEvent>,
+    /// Whether the callback was handled again because someone asked for it.
+    pub replay: bool,
 }
 
 /// An item that waits for its next attempt, or behind one of its key that does.
@@ -49,6 +87,8 @@ pub struct Pending {
     pub attempt: u32,
     /// When the first one was made.
     pub first_at: Timestamp,
+    /// For how long, since the first one, its consumer was up. Only that counts against `give_up_after`.
+    pub age: Duration,
     /// When the next one is due, by the wall clock.
     pub due: Timestamp,
     /// What the last one ended with; empty when there was none.

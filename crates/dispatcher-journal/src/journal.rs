@@ -9,7 +9,8 @@ use std::{
 use tokio::sync::{oneshot, watch};
 
 use crate::{
-    Commit, Consumer, Counts, Ends, Health, JournalError, JournalOptions, OpenError, Port, Reader, Start, Stream,
+    Change, Commit, Consumer, Counts, Ends, Health, JournalError, JournalOptions, OpenError, Overdue, Port, Reader,
+    Start, Stream,
     dedupe::Dedupe,
     schema,
     shared::{Request, Shared, lock},
@@ -37,7 +38,7 @@ impl Journal {
     /// # Errors
     /// When another dispatcher has it, a newer one wrote it, it is no journal, or the disk refuses.
     pub fn open(options: JournalOptions) -> Result<Journal, OpenError> {
-        let JournalOptions { path, sync, dedupe_window, dedupe_entries, queue_bytes } = options;
+        let JournalOptions { path, sync, dedupe_window, dedupe_entries, queue_bytes, retention: _ } = options;
         let failed = |err: &dyn std::fmt::Display| {
             OpenError::Other(format!("{}: cannot open the journal: {err}", path.display()))
         };
@@ -91,10 +92,27 @@ impl Journal {
         answer.await.unwrap_or(Err(JournalError::Closed))
     }
 
+    /// Changes something beside the flow of items; it is durable when this returns. The answer is the id of what was made,
+    /// or how many records were concerned.
+    ///
+    /// # Errors
+    /// Nothing was changed: what it names is not there, or it cannot be stored.
+    pub async fn change(&self, change: Change) -> Result<u64, JournalError> {
+        let (reply, answer) = oneshot::channel();
+        self.inner.shared.request(Request::Change { change, reply })?;
+        answer.await.unwrap_or(Err(JournalError::Closed))
+    }
+
     /// The last committed seqs; changes once per batch.
     #[must_use]
     pub fn ends(&self) -> watch::Receiver<Ends> {
         self.inner.shared.ends.subscribe()
+    }
+
+    /// Up to where consumers are to let go of what they have not got to.
+    #[must_use]
+    pub fn overdue(&self) -> watch::Receiver<Overdue> {
+        self.inner.shared.overdue.subscribe()
     }
 
     /// A reader with a connection of its own.

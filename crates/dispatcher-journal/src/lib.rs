@@ -12,14 +12,19 @@
 //! of a row and its checksum, `dedupe` the memory of repeats, `upkeep` the write-ahead log, `tail` the newest rows in
 //! memory.
 
+mod change;
+mod changes;
 mod commit;
 mod copy;
 mod dedupe;
 mod error;
+mod find;
 mod journal;
 mod options;
 mod port;
 mod reader;
+mod records;
+mod replay;
 mod row;
 mod schema;
 mod shared;
@@ -31,11 +36,14 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-pub use commit::{Commit, Dead, Emitted, Pending};
+pub use change::Change;
+pub use commit::{Attempt, Commit, Dead, Emitted, Pending, Skipped};
 pub use error::{AppendError, Health, JournalError, OpenError};
 pub use journal::Journal;
-pub use options::{JournalOptions, Start, Stream, Sync};
+pub use options::{JournalOptions, Overdue, Retention, Start, Stream, Sync, WhenBlocked};
 pub use port::{Append, Port};
-pub use reader::{Consumer, DeadLetter, Reader};
+pub use reader::Reader;
+pub use records::{Consumer, DeadLetter, Parked};
+pub use replay::{NewReplay, Replay};
 pub use row::{CallbackRow, EventRow, Row};
 pub use shared::{Appended, Counts, Ends};

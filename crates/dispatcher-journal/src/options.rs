@@ -2,6 +2,8 @@
 
 use std::{fmt, path::PathBuf, time::Duration};
 
+use dispatcher_core::{CommandPattern, Timestamp};
+
 /// How a journal is opened.
 #[derive(Clone, Debug)]
 pub struct JournalOptions {
@@ -15,6 +17,60 @@ pub struct JournalOptions {
     pub dedupe_entries: usize,
     /// How many bytes may wait for the writer; an append beyond that is refused.
     pub queue_bytes: usize,
+    /// What is deleted when; `None` deletes nothing.
+    pub retention: Option<Retention>,
+}
+
+/// What is deleted when. Nothing is that a consumer still has before it, unless `when_blocked` says so.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Retention {
+    /// How long callbacks and events are kept.
+    pub keep_for: Duration,
+    /// For commands that a pattern selects: how long instead. Of several patterns that select one, the narrowest speaks.
+    pub rules: Vec<(CommandPattern, Duration)>,
+    /// From this size of the file on, in bytes, the oldest are deleted before their time.
+    pub max_bytes: Option<u64>,
+    /// How long dead letters are kept; `None` keeps them until someone acts.
+    pub keep_dead_for: Option<Duration>,
+    /// What becomes of that which is overdue and which a consumer has not got to.
+    pub when_blocked: WhenBlocked,
+}
+
+/// Up to where consumers are to let go of what they have not got to: by seq, zero where nothing is overdue. Never falls.
+///
+/// Only with [`WhenBlocked::DeadLetter`] and [`WhenBlocked::Skip`]. A running consumer follows it by its own commits; of
+/// those that do not run, the journal sees to it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Overdue {
+    /// In the callbacks.
+    pub callbacks: u64,
+    /// In the events.
+    pub events: u64,
+    /// What is to become of it.
+    pub policy: WhenBlocked,
+}
+
+impl Overdue {
+    /// Up to where, in this stream.
+    #[must_use]
+    pub fn of(self, stream: Stream) -> u64 {
+        match stream {
+            Stream::Callbacks => self.callbacks,
+            Stream::Events => self.events,
+        }
+    }
+}
+
+/// What becomes of that which is overdue and which a consumer has not got to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WhenBlocked {
+    /// It stays, and with it all that is newer.
+    #[default]
+    Block,
+    /// It becomes a dead letter of that consumer.
+    DeadLetter,
+    /// That consumer goes on behind it, and a record says so.
+    Skip,
 }
 
 impl JournalOptions {
@@ -27,6 +83,7 @@ impl JournalOptions {
             dedupe_window: Duration::from_secs(600),
             dedupe_entries: 200_000,
             queue_bytes: 64 << 20,
+            retention: None,
         }
     }
 }
@@ -77,4 +134,6 @@ pub enum Start {
     End,
     /// With the oldest row there is.
     Oldest,
+    /// With the first row that was stored at this moment or later.
+    At(Timestamp),
 }

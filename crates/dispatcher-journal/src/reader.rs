@@ -1,4 +1,4 @@
-//! Reading back: rows in the order of their seqs, and what consumers left.
+//! Reading back: rows in the order of their seqs. What consumers left is in `records`.
 
 use std::{
     collections::BTreeMap,
@@ -6,11 +6,11 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
-use dispatcher_core::{Callback, Key, Timestamp};
+use dispatcher_core::Callback;
 use rusqlite::{Connection, OptionalExtension, ffi, types::ValueRef};
 
 use crate::{
-    CallbackRow, EventRow, JournalError, Pending, Row, Stream,
+    CallbackRow, EventRow, JournalError, Row, Stream,
     row::{CALLBACK_COLUMNS, CALLBACK_WIDTH, EVENT_COLUMNS, EVENT_WIDTH, Names, StoredEvent, read_callback},
     schema,
     shared::{Shared, lock},
@@ -27,8 +27,8 @@ const CALLBACKS: usize = 64;
 /// A page has a [`Row`] for every seq: what is missing or not as it was appended is `Damaged`, and the rest is read past
 /// it.
 pub struct Reader {
-    connection: Connection,
-    rows: Rows,
+    pub(crate) connection: Connection,
+    pub(crate) rows: Rows,
 }
 
 impl Reader {
@@ -101,73 +101,6 @@ impl Reader {
         self.events(seq.saturating_sub(1), 1, usize::MAX).map(|rows| only(seq, rows))
     }
 
-    /// The checkpoint of a consumer, if it was ever registered.
-    ///
-    /// # Errors
-    /// When it could not be read now.
-    pub fn checkpoint(&mut self, consumer: &str) -> Result<Option<u64>, JournalError> {
-        Ok(self.consumers()?.into_iter().find(|known| known.name == consumer).map(|known| known.checkpoint))
-    }
-
-    /// All consumers that were ever registered, by name.
-    ///
-    /// # Errors
-    /// When they could not be read now.
-    pub fn consumers(&mut self) -> Result<Vec<Consumer>, JournalError> {
-        let mut statement =
-            self.connection.prepare_cached("SELECT consumer, stream, seq FROM checkpoint ORDER BY consumer")?;
-        let consumers = statement.query_map([], |row| {
-            let stream = Stream::from_name(row.get_ref(1)?.as_str()?);
-            let checkpoint = row.get::<_, i64>(2)?.cast_unsigned();
-            Ok(Consumer { name: row.get(0)?, stream: stream.ok_or(rusqlite::Error::InvalidQuery)?, checkpoint })
-        })?;
-        Ok(consumers.collect::<Result<_, _>>()?)
-    }
-
-    /// All pending items of a consumer, in order of seq.
-    ///
-    /// # Errors
-    /// When they could not be read now.
-    pub fn pending(&mut self, consumer: &str) -> Result<Vec<Pending>, JournalError> {
-        let mut statement = self.connection.prepare_cached(
-            "SELECT seq, app, key, attempt, first_at, due, error FROM pending WHERE consumer = ?1 ORDER BY seq",
-        )?;
-        let pending = statement.query_map([consumer], |row| {
-            Ok(Pending {
-                seq: row.get::<_, i64>(0)?.cast_unsigned(),
-                app: row.get::<_, i64>(1)?.cast_unsigned(),
-                key: row.get::<_, Option<String>>(2)?.map(Key::from),
-                attempt: row.get(3)?,
-                first_at: Timestamp::from_millis(row.get(4)?),
-                due: Timestamp::from_millis(row.get(5)?),
-                error: row.get(6)?,
-            })
-        })?;
-        Ok(pending.collect::<Result<_, _>>()?)
-    }
-
-    /// Dead letters of a consumer in order of seq, from the one behind `after` on, at most `max_rows`.
-    ///
-    /// # Errors
-    /// When they could not be read now.
-    pub fn dead(&mut self, consumer: &str, after: u64, max_rows: usize) -> Result<Vec<DeadLetter>, JournalError> {
-        let mut statement = self.connection.prepare_cached(
-            "SELECT seq, at, first_at, reason, attempts, copy FROM dead WHERE consumer = ?1 AND seq > ?2
-             ORDER BY seq LIMIT ?3",
-        )?;
-        let dead = statement.query_map((consumer, after.cast_signed(), limit(max_rows)), |row| {
-            Ok(DeadLetter {
-                seq: row.get::<_, i64>(0)?.cast_unsigned(),
-                at: Timestamp::from_millis(row.get(1)?),
-                first_at: Timestamp::from_millis(row.get(2)?),
-                reason: row.get(3)?,
-                attempts: row.get(4)?,
-                copy: row.get(5)?,
-            })
-        })?;
-        Ok(dead.collect::<Result<_, _>>()?)
-    }
-
     /// A page that accounts for every seq from behind `after` to `end`, as far as it has room.
     fn page<T>(
         &mut self,
@@ -211,34 +144,6 @@ impl Reader {
     }
 }
 
-/// A consumer that was registered at some time.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Consumer {
-    /// Its name.
-    pub name: String,
-    /// What it consumes.
-    pub stream: Stream,
-    /// Everything up to this seq is done, pending or dead.
-    pub checkpoint: u64,
-}
-
-/// An item that was given up on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeadLetter {
-    /// Its seq in the consumer's stream.
-    pub seq: u64,
-    /// When it was given up on.
-    pub at: Timestamp,
-    /// When the first attempt was made.
-    pub first_at: Timestamp,
-    /// Why.
-    pub reason: String,
-    /// How many attempts were made.
-    pub attempts: u32,
-    /// The row, and its callback's, as JSON text.
-    pub copy: String,
-}
-
 impl Drop for Reader {
     fn drop(&mut self) {
         self.rows.shared.readers.fetch_sub(1, Ordering::Relaxed);
@@ -251,9 +156,9 @@ const RANGE: &str = "WHERE seq >= ?1 AND seq <= ?2 ORDER BY seq LIMIT ?3";
 const MISSING: &str = "is missing";
 
 /// What turns columns into rows.
-struct Rows {
-    shared: Arc<Shared>,
-    names: Names,
+pub(crate) struct Rows {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) names: Names,
     /// Callbacks that events refer to, each at its seq modulo their number: events of one callback come together.
     callbacks: Vec<Option<CallbackRow>>,
 }
@@ -383,6 +288,6 @@ fn only<T>(seq: u64, rows: Vec<Row<T>>) -> Row<T> {
     rows.into_iter().next().unwrap_or_else(|| Row::Damaged { seq, reason: MISSING.to_owned() })
 }
 
-fn limit(rows: usize) -> i64 {
+pub(crate) fn limit(rows: usize) -> i64 {
     i64::try_from(rows.min(PAGE)).unwrap_or(i64::MAX)
 }

@@ -60,10 +60,11 @@ pub(crate) const CALLBACK_COLUMNS: &str =
 /// How many those are.
 pub(crate) const CALLBACK_WIDTH: usize = 12;
 
-/// The columns of `events` that the checksum covers, in order; `crc` comes after them.
-pub(crate) const EVENT_COLUMNS: &str = "seq, at, callback, handler, n, type, key, time, data, sinks";
+/// The columns of `events` that the checksum covers, in order; `crc` comes after them. The last came with the second format
+/// and counts where it is not NULL: rows of the first have it as NULL.
+pub(crate) const EVENT_COLUMNS: &str = "seq, at, callback, handler, n, type, key, time, data, sinks, replay";
 /// How many those are.
-pub(crate) const EVENT_WIDTH: usize = 10;
+pub(crate) const EVENT_WIDTH: usize = 11;
 
 /// The columns of a callback, borrowed from it. `identity` is where its identity's bytes are put.
 pub(crate) fn callback_values<'a>(
@@ -103,6 +104,7 @@ pub(crate) struct EventPlace<'a> {
     pub(crate) handler: &'a str,
     pub(crate) n: u32,
     pub(crate) sinks: &'a str,
+    pub(crate) replay: bool,
 }
 
 /// The columns of an event, borrowed from it.
@@ -121,6 +123,7 @@ pub(crate) fn event_values<'a>(place: &EventPlace<'a>, event: &'a NewEvent) -> [
             EventData::Callback => ValueRef::Null,
         },
         text(place.sinks),
+        if place.replay { ValueRef::Integer(1) } else { ValueRef::Null },
     ]
 }
 
@@ -158,6 +161,7 @@ pub(crate) struct StoredEvent {
     pub(crate) time: Timestamp,
     pub(crate) data: EventData,
     pub(crate) sinks: Arc<str>,
+    pub(crate) replay: bool,
 }
 
 impl StoredEvent {
@@ -167,7 +171,7 @@ impl StoredEvent {
         names: &mut Names,
     ) -> Result<StoredEvent, Damage> {
         verify(values, crc)?;
-        let [seq, _, callback, handler, n, event_type, key, time, data, sinks] = values;
+        let [seq, _, callback, handler, n, event_type, key, time, data, sinks, replay] = values;
         Ok(StoredEvent {
             seq: number(seq)?,
             callback_seq: number(callback)?,
@@ -179,6 +183,7 @@ impl StoredEvent {
             data: optional(data, bytes_of)?
                 .map_or(EventData::Callback, |json| EventData::Json(Bytes::copy_from_slice(json))),
             sinks: names.name(string(sinks)?),
+            replay: *replay != ValueRef::Null,
         })
     }
 
@@ -193,7 +198,7 @@ impl StoredEvent {
                 time: self.time,
                 data: self.data,
                 callback,
-                replay: false,
+                replay: self.replay,
             },
             callback_seq: self.callback_seq,
             sinks: self.sinks,
@@ -219,8 +224,12 @@ impl std::fmt::Display for Damage {
     }
 }
 
-/// The checksum of these columns.
+/// The checksum of these columns. An event's last one counts where it is not NULL.
 pub(crate) fn checksum(values: &[ValueRef<'_>]) -> u32 {
+    let values = match values {
+        [first @ .., ValueRef::Null] if values.len() == EVENT_WIDTH => first,
+        _ => values,
+    };
     // Small columns are gathered: a CRC of one long piece is far cheaper than of twelve short ones.
     let mut gathered = Gathered { hasher: crc32fast::Hasher::new(), bytes: [0; 512], len: 0 };
     for value in values {

@@ -13,7 +13,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use crate::{OpenError, Sync};
 
 /// The newest format that this dispatcher knows, and the one that it writes.
-const FORMAT: i64 = 1;
+const FORMAT: i64 = MIGRATIONS.len() as i64;
 
 /// Older ones have a race in which a reset of the write-ahead log loses what was committed (3.7.0 to 3.51.2).
 const OLDEST_SQLITE: i32 = 3_051_003;
@@ -21,8 +21,13 @@ const OLDEST_SQLITE: i32 = 3_051_003;
 /// How long a statement waits for a lock. Nobody but a person with a tool of their own ever holds one for longer.
 const BUSY: Duration = Duration::from_secs(1);
 
-/// The first format. `crc` covers the columns before it; see `row`.
-const TABLES: &str = "
+/// What makes each format of the one before it; the first, of an empty file. A new file goes through all of them, so that
+/// there is one way to each format. None of them touches a row of `callbacks` or `events`: however large the file is, it
+/// is ready in a moment.
+const MIGRATIONS: [&str; 2] = [FIRST, SECOND];
+
+/// `crc` covers the columns before it; see `row`.
+const FIRST: &str = "
     CREATE TABLE callbacks (
         seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, received INTEGER NOT NULL, event_time INTEGER, id BLOB NOT NULL,
         app INTEGER NOT NULL, app_name TEXT NOT NULL, command TEXT NOT NULL, key TEXT, identity BLOB,
@@ -45,6 +50,33 @@ const TABLES: &str = "
         reason TEXT NOT NULL, attempts INTEGER NOT NULL, copy TEXT NOT NULL, PRIMARY KEY (consumer, seq)
     ) STRICT;
     CREATE TABLE meta (key TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID;
+";
+
+/// Attempts, replays, parking, retention. `replay` is covered by `crc` where it is not NULL.
+const SECOND: &str = "
+    ALTER TABLE events ADD COLUMN replay INTEGER;
+    ALTER TABLE checkpoint ADD COLUMN parked_at INTEGER;
+    ALTER TABLE checkpoint ADD COLUMN parked TEXT;
+    ALTER TABLE pending ADD COLUMN age INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE dead ADD COLUMN history TEXT NOT NULL DEFAULT '[]';
+    CREATE TABLE attempts (
+        stream TEXT NOT NULL, seq INTEGER NOT NULL, consumer TEXT NOT NULL, n INTEGER NOT NULL, at INTEGER NOT NULL,
+        error TEXT, status INTEGER, excerpt TEXT, PRIMARY KEY (stream, seq, consumer, n)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE progress (
+        consumer TEXT NOT NULL, seq INTEGER NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (consumer, seq)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE skipped (
+        id INTEGER PRIMARY KEY, consumer TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,
+        at INTEGER NOT NULL, reason TEXT NOT NULL
+    ) STRICT;
+    CREATE TABLE replays (
+        id INTEGER PRIMARY KEY, at INTEGER NOT NULL, target TEXT NOT NULL, stream TEXT NOT NULL, dead_of TEXT,
+        first INTEGER NOT NULL, last INTEGER NOT NULL, last_place INTEGER NOT NULL, spec TEXT NOT NULL,
+        done INTEGER NOT NULL DEFAULT 0, dead INTEGER NOT NULL DEFAULT 0, ended_at INTEGER,
+        cancelled INTEGER NOT NULL DEFAULT 0
+    ) STRICT;
+    CREATE TABLE blocks (block INTEGER PRIMARY KEY, callback INTEGER NOT NULL) STRICT;
 ";
 
 /// Makes the file where it is missing, and opens it for the one writer. The lock lasts as long as the file is kept.
@@ -128,14 +160,14 @@ fn prepare(path: &Path, sync: Sync) -> Result<Connection, OpenError> {
     connection.busy_timeout(BUSY).map_err(failed)?;
     let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failed)?;
     match found {
-        FORMAT => {}
+        1..=FORMAT => {}
         0 if is_empty(&connection).map_err(failed)? => {}
         _ if found > FORMAT => return Err(OpenError::Newer { path: path.to_owned(), found, known: FORMAT }),
         _ => return Err(OpenError::Foreign { path: path.to_owned() }),
     }
     configure(&connection, sync, found).map_err(failed)?;
-    if found == 0 {
-        create_tables(&mut connection).map_err(failed)?;
+    if found < FORMAT {
+        migrate(&mut connection, found).map_err(failed)?;
     }
     Ok(connection)
 }
@@ -164,9 +196,12 @@ fn configure(connection: &Connection, sync: Sync, found: i64) -> rusqlite::Resul
     Ok(())
 }
 
-fn create_tables(connection: &mut Connection) -> rusqlite::Result<()> {
+/// Brings the file from the format that was found to the newest, in one transaction.
+fn migrate(connection: &mut Connection, found: i64) -> rusqlite::Result<()> {
     let transaction = connection.transaction()?;
     transaction.pragma_update(None, "user_version", FORMAT)?;
-    transaction.execute_batch(TABLES)?;
+    for migration in MIGRATIONS.iter().skip(usize::try_from(found).unwrap_or(0)) {
+        transaction.execute_batch(migration)?;
+    }
     transaction.commit()
 }

@@ -12,7 +12,7 @@ use std::{
 use tokio::sync::{oneshot, watch};
 
 use crate::{
-    AppendError, Commit, Health, JournalError, Start, Stream,
+    AppendError, Change, Commit, Health, JournalError, Overdue, Start, Stream,
     port::{AppendOp, Done, PortQueue},
     tail::Tail,
 };
@@ -90,6 +90,10 @@ pub(crate) enum Request {
         start: Start,
         reply: RegisterReply,
     },
+    Change {
+        change: Change,
+        reply: oneshot::Sender<Result<u64, JournalError>>,
+    },
     #[cfg(test)]
     Hook(Box<dyn FnOnce(&mut crate::writer::Hooked<'_, '_>) + Send>),
 }
@@ -120,6 +124,7 @@ pub(crate) struct Shared {
     /// What readers may see; ahead of `ends` for as long as it takes to wake those who wait for that.
     visible: [AtomicU64; 2],
     pub(crate) ends: watch::Sender<Ends>,
+    pub(crate) overdue: watch::Sender<Overdue>,
     pub(crate) tallies: Tallies,
 }
 
@@ -152,6 +157,7 @@ impl Shared {
             readers: AtomicUsize::new(0),
             visible: [AtomicU64::new(ends.callbacks), AtomicU64::new(ends.events)],
             ends: watch::Sender::new(ends),
+            overdue: watch::Sender::default(),
             tallies: Tallies::default(),
         }
     }

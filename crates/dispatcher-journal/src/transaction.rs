@@ -1,13 +1,12 @@
 //! What the writer does to the tables.
 
-use std::{collections::HashMap, fmt, sync::Arc};
+use std::{collections::HashMap, fmt, mem, sync::Arc, time::Duration};
 
 use dispatcher_core::{Callback, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Statement, ffi, types::ToSqlOutput, types::ValueRef};
 
 use crate::{
-    Commit, Dead, Emitted, Ends, EventRow, JournalError, Pending, Start, Stream,
-    copy::copy,
+    Attempt, Commit, Emitted, Ends, EventRow, JournalError, Pending, Start, Stream, find,
     row::{
         CALLBACK_COLUMNS, CALLBACK_WIDTH, EVENT_COLUMNS, EVENT_WIDTH, EventPlace, Names, StoredEvent, callback_values,
         checksum, event_values, identity_bytes, integer, text,
@@ -22,8 +21,12 @@ pub(crate) struct Tables<'c> {
     /// The last seqs given, committed or not.
     ends: Ends,
     /// The last time given. It never falls, whatever the clock does.
-    at: Timestamp,
-    consumers: HashMap<Arc<str>, Stream>,
+    pub(crate) at: Timestamp,
+    pub(crate) consumers: HashMap<Arc<str>, Stream>,
+    /// Whether the transaction under way has changed them.
+    pub(crate) consumers_changed: bool,
+    /// When the progress of each consumer was last noted.
+    noted: HashMap<Arc<str>, Timestamp>,
     names: Names,
     /// The events of this transaction, for the tail.
     events: Vec<EventRow>,
@@ -39,9 +42,10 @@ struct Statements<'c> {
     callback: Statement<'c>,
     event: Statement<'c>,
     checkpoint: Statement<'c>,
+    progress: Statement<'c>,
     pending: Statement<'c>,
     settled: Statement<'c>,
-    dead: Statement<'c>,
+    attempt: Statement<'c>,
 }
 
 impl<'c> Tables<'c> {
@@ -57,14 +61,15 @@ impl<'c> Tables<'c> {
             callback: insert("callbacks", CALLBACK_COLUMNS, CALLBACK_WIDTH)?,
             event: insert("events", EVENT_COLUMNS, EVENT_WIDTH)?,
             checkpoint: connection.prepare("UPDATE checkpoint SET seq = ?2 WHERE consumer = ?1 AND seq <= ?2")?,
+            progress: connection.prepare("INSERT OR REPLACE INTO progress (consumer, seq, at) VALUES (?1, ?2, ?3)")?,
             pending: connection.prepare(
-                "INSERT OR REPLACE INTO pending (consumer, seq, app, key, attempt, first_at, due, error)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                "INSERT OR REPLACE INTO pending (consumer, seq, app, key, attempt, first_at, due, error, age)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
             )?,
             settled: connection.prepare("DELETE FROM pending WHERE consumer = ?1 AND seq = ?2")?,
-            dead: connection.prepare(
-                "INSERT OR REPLACE INTO dead (consumer, seq, at, first_at, reason, attempts, copy)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            attempt: connection.prepare(
+                "INSERT OR REPLACE INTO attempts (stream, seq, consumer, n, at, error, status, excerpt)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
             )?,
         };
         Ok(Tables {
@@ -74,6 +79,8 @@ impl<'c> Tables<'c> {
             ends: ends(connection)?,
             at: last_at(connection)?,
             consumers: consumers(connection)?,
+            consumers_changed: false,
+            noted: HashMap::new(),
             names: Names::default(),
             events: Vec::new(),
             #[cfg(test)]
@@ -105,13 +112,18 @@ impl<'c> Tables<'c> {
         let result = work(self).and_then(|()| self.end());
         if result.is_err() {
             self.roll_back();
+            self.noted.clear();
+            if mem::take(&mut self.consumers_changed) {
+                // Should this fail too, what is missing here is refused, and what is too much finds no row to change.
+                self.consumers = consumers(self.connection).unwrap_or_default();
+            }
             (self.ends, self.at) = (ends, at);
             self.events.clear();
         }
         result
     }
 
-    fn begin(&mut self) -> Result<(), Trouble> {
+    pub(crate) fn begin(&mut self) -> Result<(), Trouble> {
         if !self.begun {
             // A rollback may have failed as well, as when the disk was gone.
             self.roll_back();
@@ -131,6 +143,7 @@ impl<'c> Tables<'c> {
             return Err(fault.into());
         }
         self.statements.commit.raw_execute()?;
+        self.consumers_changed = false;
         self.begun = false;
         Ok(true)
     }
@@ -169,14 +182,56 @@ impl<'c> Tables<'c> {
         for pending in &commit.pending {
             self.put_pending(consumer, pending)?;
         }
+        for attempt in &commit.attempts {
+            self.put_attempt(consumer, stream, attempt)?;
+        }
+        let in_name_of = commit.in_name_of.as_deref().unwrap_or(consumer);
         for dead in &commit.dead {
-            self.put_dead(consumer, stream, dead)?;
+            self.put_dead(in_name_of, consumer, stream, dead)?;
         }
-        if let Some(seq) = commit.checkpoint
-            && execute(&mut self.statements.checkpoint, &[text(consumer), integer(seq)])? == 0
-        {
-            return Err(Trouble::own(format!("the checkpoint of consumer {consumer:?} would fall to {seq}")));
+        for &seq in &commit.raised {
+            self.remove_dead(in_name_of, seq)?;
         }
+        if let Some(skipped) = &commit.skipped {
+            self.put_skipped(consumer, skipped)?;
+        }
+        if commit.done > 0 || !commit.dead.is_empty() {
+            self.count_replayed(consumer, commit.done, commit.dead.len() as u64)?;
+        }
+        if let Some(seq) = commit.checkpoint {
+            if execute(&mut self.statements.checkpoint, &[text(consumer), integer(seq)])? == 0 {
+                return Err(Trouble::own(format!("the checkpoint of consumer {consumer:?} would fall to {seq}")));
+            }
+            self.note_progress(&commit.consumer, seq)?;
+        }
+        Ok(())
+    }
+
+    /// Remembers now and then when a consumer got where, so that it can be told about when an item was done.
+    fn note_progress(&mut self, consumer: &Arc<str>, seq: u64) -> Result<(), Trouble> {
+        const EVERY: Duration = Duration::from_secs(1);
+        if self.noted.get(consumer).is_some_and(|&noted| self.at.since(noted) < EVERY) {
+            return Ok(());
+        }
+        let at = ValueRef::Integer(self.at.as_millis());
+        execute(&mut self.statements.progress, &[text(consumer), integer(seq), at])?;
+        self.noted.insert(consumer.clone(), self.at);
+        Ok(())
+    }
+
+    fn put_attempt(&mut self, consumer: &str, stream: Stream, attempt: &Attempt) -> Result<(), Trouble> {
+        let response = attempt.response.as_ref();
+        let values = [
+            text(stream.as_str()),
+            integer(attempt.seq),
+            text(consumer),
+            integer(u64::from(attempt.n)),
+            ValueRef::Integer(attempt.at.as_millis()),
+            attempt.error.as_deref().map_or(ValueRef::Null, text),
+            response.map_or(ValueRef::Null, |response| integer(u64::from(response.status))),
+            response.map_or(ValueRef::Null, |response| text(&response.excerpt)),
+        ];
+        execute(&mut self.statements.attempt, &values)?;
         Ok(())
     }
 
@@ -190,6 +245,7 @@ impl<'c> Tables<'c> {
                 handler: &emitted.handler,
                 n,
                 sinks: &emitted.sinks,
+                replay: emitted.replay,
             };
             insert(&mut self.statements.event, &event_values(&place, event))?;
             let stored = StoredEvent {
@@ -202,6 +258,7 @@ impl<'c> Tables<'c> {
                 time: event.time(&emitted.callback),
                 data: event.data().clone(),
                 sinks: emitted.sinks.clone(),
+                replay: emitted.replay,
             };
             self.events.push(stored.with(emitted.callback.clone()));
             self.ends.events += 1;
@@ -219,23 +276,9 @@ impl<'c> Tables<'c> {
             ValueRef::Integer(pending.first_at.as_millis()),
             ValueRef::Integer(pending.due.as_millis()),
             text(&pending.error),
+            ValueRef::Integer(i64::try_from(pending.age.as_millis()).unwrap_or(i64::MAX)),
         ];
         execute(&mut self.statements.pending, &values)?;
-        Ok(())
-    }
-
-    fn put_dead(&mut self, consumer: &str, stream: Stream, dead: &Dead) -> Result<(), Trouble> {
-        let copy = copy(self.connection, stream, dead.seq);
-        let values = [
-            text(consumer),
-            integer(dead.seq),
-            ValueRef::Integer(self.at.as_millis()),
-            ValueRef::Integer(dead.first_at.as_millis()),
-            text(&dead.reason),
-            integer(u64::from(dead.attempts)),
-            text(&copy),
-        ];
-        execute(&mut self.statements.dead, &values)?;
         Ok(())
     }
 
@@ -258,14 +301,15 @@ impl<'c> Tables<'c> {
                 let oldest = self.connection.query_row(&sql, [], |row| row.get::<_, Option<i64>>(0))?;
                 oldest.map_or(end, |oldest| oldest.cast_unsigned().saturating_sub(1))
             }
+            Start::At(time) => find::first_at(self.connection, stream, time)?.map_or(end, |first| first - 1),
         };
         self.begin()?;
         self.connection.execute(
             "INSERT INTO checkpoint (consumer, stream, seq) VALUES (?1, ?2, ?3)",
             (&**consumer, stream.as_str(), seq.cast_signed()),
         )?;
-        // Known from here on even if the transaction fails: then nothing is stored, and the next call tries again.
         self.consumers.insert(consumer.clone(), stream);
+        self.consumers_changed = true;
         Ok(seq)
     }
 }
@@ -337,7 +381,7 @@ pub(crate) enum Fault {
 }
 
 impl Trouble {
-    fn own(reason: String) -> Trouble {
+    pub(crate) fn own(reason: String) -> Trouble {
         Trouble { fault: Fault::Own, reason: reason.into() }
     }
 }

@@ -14,7 +14,7 @@ use rusqlite::{Connection, config::DbConfig};
 use tracing::{error, info, warn};
 
 use crate::{
-    Appended, CallbackRow, Health, JournalError,
+    Appended, CallbackRow, Change, Health, JournalError,
     dedupe::Dedupe,
     port::{AppendOp, Done, weight},
     shared::{Request, Shared, lock},
@@ -186,9 +186,12 @@ impl<'c> Writer<'c> {
             let rows = match &request {
                 Request::Commit { commit, .. } => {
                     let events: usize = commit.events.iter().map(|emitted| emitted.events.len()).sum();
-                    1 + events + commit.pending.len() + commit.settled.len() + commit.dead.len()
+                    let items = commit.pending.len() + commit.settled.len() + commit.dead.len() + commit.attempts.len();
+                    1 + events + items
                 }
                 Request::Register { .. } => 1,
+                Request::Change { change: Change::Discard { seqs, .. }, .. } => seqs.len(),
+                Request::Change { .. } => 1,
                 #[cfg(test)]
                 Request::Hook(_) => 0,
             };
@@ -244,6 +247,7 @@ impl<'c> Writer<'c> {
                     Request::Register { consumer, stream, start, .. } => {
                         answers.push(tables.register(consumer, *stream, *start)?);
                     }
+                    Request::Change { change, .. } => answers.push(tables.change(change)?),
                     #[cfg(test)]
                     Request::Hook(_) => answers.push(0),
                 }
@@ -442,6 +446,9 @@ fn finish_requests(requests: impl IntoIterator<Item = Request>, outcome: Result<
             }
             Request::Register { reply, .. } => {
                 let _ = reply.try_send(answer);
+            }
+            Request::Change { reply, .. } => {
+                let _ = reply.send(answer);
             }
             #[cfg(test)]
             Request::Hook(_) => {}

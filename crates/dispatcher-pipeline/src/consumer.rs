@@ -469,6 +469,7 @@ impl<W: Worker> Consumer<W> {
             pending,
             settled,
             dead,
+            ..Commit::default()
         };
         let (journal, sent) = (self.journal.clone(), commit.clone());
         self.commit = Some(Committing { commit, done: Box::pin(async move { journal.commit(sent).await }) });

@@ -229,6 +229,7 @@ impl Turn {
                     handler: self.name.clone(),
                     sinks: self.sinks.clone(),
                     events,
+                    replay: false,
                 })),
                 Ok(Ok(Err(err))) => Outcome::Failed(err.into_failure()),
                 Ok(Err(message)) => {

@@ -12,6 +12,7 @@ fn pending(seq: u64, key: Option<&str>) -> Pending {
         seq,
         key: key.map(Into::into),
         app: 1_400_000_001,
+        age: Duration::from_millis(1500),
         attempt: 3,
         first_at: Timestamp::from_millis(10),
         due: Timestamp::from_millis(20),

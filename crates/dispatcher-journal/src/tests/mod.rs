@@ -144,7 +144,14 @@ fn callback(identity: Option<u128>) -> Callback {
 }
 
 fn emitted(callback_seq: u64, callback: &Callback, events: Vec<NewEvent>) -> Emitted {
-    Emitted { callback_seq, callback: Arc::new(callback.clone()), handler: "h".into(), sinks: "a,b".into(), events }
+    Emitted {
+        callback_seq,
+        callback: Arc::new(callback.clone()),
+        handler: "h".into(),
+        sinks: "a,b".into(),
+        events,
+        replay: false,
+    }
 }
 
 /// All rows of a stream, read in small pages, each as its seq and whether it is intact.

@@ -204,6 +204,6 @@ impl<P: Clone, M> Window<P, M> {
         let (first_at, error) = (trouble.first_at, trouble.error.clone());
         let (seq, attempt) = (entry.seq, entry.attempts);
         let (app, key) = key.map_or((0, None), |key| (key.app, Some(key.key)));
-        Pending { seq, key, app, attempt, first_at, due, error }
+        Pending { seq, key, app, attempt, first_at, due, error, age: Duration::ZERO }
     }
 }

@@ -154,6 +154,7 @@ fn a_due_time_beyond_reason_is_brought_to_one_longest_backoff() {
         seq,
         key: None,
         app: 0,
+        age: Duration::ZERO,
         attempt: 1,
         first_at: Timestamp::from_millis(0),
         due: Timestamp::from_millis(due),

@@ -1,0 +1,180 @@
+//! What the writer does to the tables beside rows and progress: dead letters, parking, consumers, replays.
+
+use std::sync::Arc;
+
+use rusqlite::{OptionalExtension, params};
+
+use crate::{
+    Change, Dead, NewReplay, Skipped, Stream,
+    copy::{copy, is_whole},
+    records::history,
+    transaction::{Tables, Trouble},
+};
+
+impl Tables<'_> {
+    /// Does it; the answer is an id or a count, as [`Change`] says.
+    pub(crate) fn change(&mut self, change: &Change) -> Result<u64, Trouble> {
+        self.begin()?;
+        match change {
+            Change::Park { consumer, reason } => self.park(consumer, reason.as_deref()),
+            Change::Rename { from, to } => self.rename(from, to),
+            Change::Drop { consumer } => self.forget(consumer),
+            Change::Discard { consumer, seqs } => {
+                seqs.iter().try_fold(0, |n, &seq| Ok(n + self.remove_dead(consumer, seq)?))
+            }
+            Change::BeginReplay(replay) => self.begin_replay(replay),
+            Change::EndReplay { id, cancelled } => self.end_replay(*id, *cancelled),
+        }
+    }
+
+    /// Writes a dead letter of `owner`, of whom `tried` – the same, or a replay – has tried it.
+    pub(crate) fn put_dead(&self, owner: &str, tried: &str, stream: Stream, dead: &Dead) -> Result<(), Trouble> {
+        let mut copy = copy(self.connection(), stream, dead.seq);
+        if !is_whole(&copy)
+            && let Some(earlier) = self.copy_of_dead(owner, dead.seq)?
+        {
+            // It was dead before, and retention has deleted its row since.
+            copy = earlier;
+        }
+        let history = history(self.connection(), stream, dead.seq, tried)?;
+        self.connection()
+            .prepare_cached(
+                "INSERT OR REPLACE INTO dead (consumer, seq, at, first_at, reason, attempts, copy, history)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            )?
+            .execute(params![
+                owner,
+                dead.seq.cast_signed(),
+                self.at.as_millis(),
+                dead.first_at.as_millis(),
+                dead.reason,
+                dead.attempts,
+                copy,
+                history
+            ])?;
+        Ok(())
+    }
+
+    fn copy_of_dead(&self, owner: &str, seq: u64) -> rusqlite::Result<Option<String>> {
+        let mut statement =
+            self.connection().prepare_cached("SELECT copy FROM dead WHERE consumer = ?1 AND seq = ?2")?;
+        statement.query_row((owner, seq.cast_signed()), |row| row.get(0)).optional()
+    }
+
+    pub(crate) fn remove_dead(&self, owner: &str, seq: u64) -> Result<u64, Trouble> {
+        let mut statement = self.connection().prepare_cached("DELETE FROM dead WHERE consumer = ?1 AND seq = ?2")?;
+        Ok(statement.execute((owner, seq.cast_signed()))? as u64)
+    }
+
+    pub(crate) fn put_skipped(&self, consumer: &str, skipped: &Skipped) -> Result<(), Trouble> {
+        self.connection().execute(
+            "INSERT INTO skipped (consumer, first, last, at, reason) VALUES (?1, ?2, ?3, ?4, ?5)",
+            params![
+                consumer,
+                skipped.first.cast_signed(),
+                skipped.last.cast_signed(),
+                self.at.as_millis(),
+                skipped.reason
+            ],
+        )?;
+        Ok(())
+    }
+
+    /// Counts what a replay did; of any other consumer there is no such record.
+    pub(crate) fn count_replayed(&self, consumer: &str, done: u64, dead: u64) -> Result<(), Trouble> {
+        let Some(id) = replay_id(consumer) else { return Ok(()) };
+        let sql = "UPDATE replays SET done = done + ?2, dead = dead + ?3 WHERE id = ?1";
+        self.connection().prepare_cached(sql)?.execute(params![id, done.cast_signed(), dead.cast_signed()])?;
+        Ok(())
+    }
+
+    fn park(&self, consumer: &str, reason: Option<&str>) -> Result<u64, Trouble> {
+        let at = reason.map(|_| self.at.as_millis());
+        let sql = "UPDATE checkpoint SET parked_at = ?2, parked = ?3 WHERE consumer = ?1";
+        match self.connection().execute(sql, params![consumer, at, reason])? {
+            0 => Err(unknown(consumer)),
+            n => Ok(n as u64),
+        }
+    }
+
+    fn rename(&mut self, from: &Arc<str>, to: &Arc<str>) -> Result<u64, Trouble> {
+        let stream = *self.consumers.get(from).ok_or_else(|| unknown(from))?;
+        if self.consumers.contains_key(to) {
+            return Err(Trouble::own(format!("there is a consumer {to:?} already")));
+        }
+        for table in ["checkpoint", "pending", "dead", "attempts", "progress", "skipped"] {
+            let sql = format!("UPDATE {table} SET consumer = ?2 WHERE consumer = ?1");
+            self.connection().execute(&sql, (&**from, &**to))?;
+        }
+        self.consumers_changed = true;
+        self.consumers.remove(from);
+        self.consumers.insert(to.clone(), stream);
+        Ok(1)
+    }
+
+    fn forget(&mut self, consumer: &Arc<str>) -> Result<u64, Trouble> {
+        if !self.consumers.contains_key(consumer) {
+            return Err(unknown(consumer));
+        }
+        for table in ["checkpoint", "pending", "dead", "attempts", "progress", "skipped"] {
+            self.connection().execute(&format!("DELETE FROM {table} WHERE consumer = ?1"), [&**consumer])?;
+        }
+        self.consumers_changed = true;
+        self.consumers.remove(consumer);
+        Ok(1)
+    }
+
+    fn begin_replay(&mut self, replay: &NewReplay) -> Result<u64, Trouble> {
+        let last = replay.last.min(self.ends().of(replay.stream));
+        let first = replay.first.max(1);
+        let last_place: i64 =
+            self.connection().query_row("SELECT coalesce(max(rowid), 0) FROM dead", [], |row| row.get(0))?;
+        self.connection().execute(
+            "INSERT INTO replays (at, target, stream, dead_of, first, last, last_place, spec)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            params![
+                self.at.as_millis(),
+                &*replay.target,
+                replay.stream.as_str(),
+                replay.dead_of.as_deref(),
+                first.cast_signed(),
+                last.cast_signed(),
+                last_place,
+                replay.spec
+            ],
+        )?;
+        let id = self.connection().last_insert_rowid();
+        let consumer: Arc<str> = format!("replay:{id}").into();
+        self.connection().execute(
+            "INSERT INTO checkpoint (consumer, stream, seq) VALUES (?1, ?2, ?3)",
+            params![&*consumer, replay.stream.as_str(), (first - 1).min(last).cast_signed()],
+        )?;
+        self.consumers_changed = true;
+        self.consumers.insert(consumer, replay.stream);
+        Ok(id.cast_unsigned())
+    }
+
+    fn end_replay(&mut self, id: u64, cancelled: bool) -> Result<u64, Trouble> {
+        let sql = "UPDATE replays SET ended_at = ?2, cancelled = ?3 WHERE id = ?1 AND ended_at IS NULL";
+        if self.connection().execute(sql, params![id.cast_signed(), self.at.as_millis(), cancelled])? == 0 {
+            return Err(Trouble::own(format!("there is no replay {id} under way")));
+        }
+        let consumer = format!("replay:{id}");
+        // Its attempts stay with the items, for those who ask what became of them.
+        for table in ["checkpoint", "pending", "progress"] {
+            self.connection().execute(&format!("DELETE FROM {table} WHERE consumer = ?1"), [&consumer])?;
+        }
+        self.consumers_changed = true;
+        self.consumers.remove(&*consumer);
+        Ok(id)
+    }
+}
+
+/// The number in `replay:<id>`.
+fn replay_id(consumer: &str) -> Option<i64> {
+    consumer.strip_prefix("replay:")?.parse().ok()
+}
+
+fn unknown(consumer: &str) -> Trouble {
+    Trouble::own(format!("there is no consumer {consumer:?}"))
+}
