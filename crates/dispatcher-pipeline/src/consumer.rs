@@ -14,7 +14,7 @@ use std::{
 };
 
 use dispatcher_core::Failure;
-use dispatcher_journal::{Commit, Ends, Journal, JournalError, Reader, Row};
+use dispatcher_journal::{Change, Commit, Ends, Journal, JournalError, Reader, Row};
 use tokio::{
     sync::watch,
     task::{JoinError, JoinSet, yield_now},
@@ -25,6 +25,8 @@ use tracing::{error, info, warn};
 use crate::{
     State,
     health::{Health, May},
+    pool::{Member, Pool},
+    source::{Page, Source},
     status::StatusCell,
     window::{Batch, Now, Outcome, Plan, Tally, Task, Window},
     worker::{Report, Worker},
@@ -58,8 +60,18 @@ pub(crate) enum Phase {
     Stopped,
 }
 
+/// What people want of a consumer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Orders {
+    /// Why it is to leave its plugin alone, if it is.
+    pub(crate) parked: Option<String>,
+    /// Whether it is to end: only a replay can.
+    pub(crate) is_cancelled: bool,
+}
+
 /// What a consumer shares with its neighbours, and how it is told to end.
 pub(crate) struct Surroundings {
+    pub(crate) orders: watch::Receiver<Orders>,
     pub(crate) journal: Journal,
     /// One for all consumers: they live on one thread, and one page cache costs less than a dozen.
     pub(crate) reader: Rc<RefCell<Reader>>,
@@ -76,10 +88,16 @@ pub(crate) struct Consumer<W: Worker> {
     phase: watch::Receiver<Phase>,
     window: Window<W::Item, W::Made>,
     health: Health,
-    /// Lanes without work. Those with work are in `lanes`.
-    idle: Vec<W::Lane>,
+    source: Source,
+    /// Lanes without work, and as whom this takes one. Those with work of this consumer are in `lanes`.
+    pool: Rc<Pool<W::Lane>>,
+    member: Member,
     lanes: JoinSet<Ended<W>>,
+    orders: watch::Receiver<Orders>,
     commit: Option<Committing>,
+    /// Whether its orders have not been looked at, and the last of them.
+    is_new: bool,
+    is_cancelled: bool,
     /// When to read again: after the journal could not be read, or, for a while, after all of it was.
     read_again_at: Option<Instant>,
     status: StatusCell,
@@ -108,18 +126,21 @@ enum Event<W: Worker> {
 impl<W: Worker> Consumer<W> {
     pub(crate) fn new(
         name: Arc<str>,
-        worker: W,
-        n_lanes: usize,
+        source: Source,
+        worker: Rc<W>,
+        pool: Rc<Pool<W::Lane>>,
         window: Window<W::Item, W::Made>,
         health: Health,
         surroundings: Surroundings,
     ) -> Consumer<W> {
-        let Surroundings { journal, reader, phase, status } = surroundings;
+        let Surroundings { orders, journal, reader, phase, status } = surroundings;
         Consumer {
             name,
-            // The last is taken first.
-            idle: (0..n_lanes.max(1)).rev().map(|index| worker.lane(index)).collect(),
-            worker: Rc::new(worker),
+            source,
+            member: pool.join(),
+            pool,
+            worker,
+            orders,
             ends: journal.ends(),
             journal,
             reader,
@@ -128,12 +149,14 @@ impl<W: Worker> Consumer<W> {
             health,
             lanes: JoinSet::new(),
             commit: None,
+            is_new: true,
+            is_cancelled: false,
             read_again_at: None,
             status,
         }
     }
 
-    /// Runs until the pipeline ends.
+    /// Runs until the pipeline ends, or, as a replay, until everything is delivered.
     pub(crate) async fn run(mut self) {
         let drain_until = loop {
             while let Some(ended) = self.lanes.try_join_next() {
@@ -141,8 +164,11 @@ impl<W: Worker> Consumer<W> {
             }
             let phase = *self.phase.borrow_and_update();
             let now = Now::read();
+            let is_cancelled = self.obey(now);
             self.window.advance(now);
             match phase {
+                Phase::Running if is_cancelled && self.lanes.is_empty() => return self.end_replay(true).await,
+                Phase::Running if is_cancelled => {}
                 Phase::Running => self.start_lanes(now),
                 Phase::Draining(until) if self.lanes.is_empty() || until <= now.instant => break until,
                 Phase::Draining(_) => {}
@@ -150,7 +176,10 @@ impl<W: Worker> Consumer<W> {
             }
             self.begin_commit(now);
             self.publish();
-            if phase == Phase::Running && self.read(now) {
+            if self.source.is_exhausted(self.window.loaded()) && self.window.is_empty() {
+                return self.end_replay(false).await;
+            }
+            if phase == Phase::Running && !is_cancelled && self.read(now) {
                 // The neighbours on this thread get their turn between two pages.
                 yield_now().await;
                 continue;
@@ -169,31 +198,78 @@ impl<W: Worker> Consumer<W> {
         // What still runs stays beyond the checkpoint or pending, and comes again after the next start.
         self.lanes.abort_all();
         let deadline = until.max(Instant::now()) + LAST_COMMIT;
-        loop {
-            if self.commit.is_none() {
-                let Some(plan) = self.window.last_plan(Now::read()) else { break };
-                self.send(plan);
-            }
-            match tokio::time::timeout_at(deadline.into(), committed(&mut self.commit)).await {
-                Ok(result) => self.end_commit(result),
-                Err(_) => {
-                    warn!(consumer = &*self.name, "the last commit did not end in time; what it says will be repeated");
-                    break;
-                }
-            }
-            if matches!(self.health.state(), State::Stopped { .. }) {
-                break;
-            }
+        if tokio::time::timeout_at(deadline.into(), self.commit_rest()).await.is_err() {
+            warn!(consumer = &*self.name, "the last commit did not end in time; what it says will be repeated");
         }
         self.publish();
         let within = deadline.saturating_duration_since(Instant::now());
         let mut closing = JoinSet::new();
-        for lane in self.idle {
+        // Whichever consumer of the pool comes last closes what the others had under way.
+        for lane in self.pool.drain() {
             closing.spawn_local(self.worker.clone().close(lane, within));
         }
         let closed = async { while closing.join_next().await.is_some() {} };
         // A sink that blocks its thread has had its time; no event depends on it.
         let _ = tokio::time::timeout_at(deadline.into(), closed).await;
+    }
+
+    /// Commits what is finished, all of it.
+    async fn commit_rest(&mut self) {
+        loop {
+            if self.commit.is_none() {
+                let Some(plan) = self.window.last_plan(Now::read()) else { return };
+                self.send(plan);
+            }
+            let result = committed(&mut self.commit).await;
+            self.end_commit(result);
+            if matches!(self.health.state(), State::Stopped { .. }) {
+                return;
+            }
+        }
+    }
+
+    /// The end of a replay: everything is delivered or dead, or someone does not want the rest any more.
+    async fn end_replay(mut self, cancelled: bool) {
+        self.pool.leave(self.member);
+        self.commit_rest().await;
+        let Some(id) = self.source.replay().map(|replay| replay.id) else { return };
+        loop {
+            match self.journal.change(Change::EndReplay { id, cancelled }).await {
+                Ok(_) => break,
+                Err(JournalError::Failed(reason)) => {
+                    warn!(replay = id, %reason, "its end cannot be stored; trying again");
+                    sleep(JOURNAL_WAIT).await;
+                }
+                // It is found finished at the next start.
+                Err(JournalError::Poisoned(_) | JournalError::Closed) => return,
+            }
+        }
+        let status = self.status.read();
+        let what = if cancelled { "cancelled" } else { "finished" };
+        info!(replay = id, done = status.done, dead = status.dead, "replay {what}");
+    }
+
+    /// Follows what people want of it; true if it is to end.
+    fn obey(&mut self, now: Now) -> bool {
+        if !self.orders.has_changed().unwrap_or(false) && !self.is_new {
+            return self.is_cancelled;
+        }
+        self.is_new = false;
+        let Orders { parked, is_cancelled } = self.orders.borrow_and_update().clone();
+        self.is_cancelled = is_cancelled;
+        match parked {
+            Some(reason) => {
+                if self.health.park(reason.clone(), now) {
+                    info!(consumer = &*self.name, reason, "parked; what is for it waits");
+                }
+            }
+            None => {
+                if self.health.resume() {
+                    info!(consumer = &*self.name, "resumed");
+                }
+            }
+        }
+        is_cancelled
     }
 
     async fn wait(&mut self, phase: Phase) -> Event<W> {
@@ -205,8 +281,15 @@ impl<W: Worker> Consumer<W> {
             Phase::Running | Phase::Stopped => None,
         };
         // A time that nobody would act upon is not waited for: once it is over, there would be no waiting at all.
-        let can_start = phase == Phase::Running && self.window.n_ready() > 0 && !self.idle.is_empty();
-        let next_probe = self.health.next_probe().filter(|_| can_start);
+        let has_ready = phase == Phase::Running && self.window.n_ready() > 0;
+        let now = Now::read();
+        let next_probe = self.health.next_probe().filter(|at| has_ready && *at > now.instant);
+        // Without a use for a lane it gives up its turn for one; with one, it is told when its turn comes.
+        let wants_lane = has_ready && self.may_use_more() && self.health.may_start(now) != May::Nothing;
+        if !wants_lane {
+            self.pool.leave(self.member);
+        }
+        let freed = self.pool.freed();
         let wakes = [self.window.next_wake(), next_probe, read_again_at, drain_until];
         let wake = wakes.into_iter().flatten().min();
         tokio::select! {
@@ -215,6 +298,11 @@ impl<W: Worker> Consumer<W> {
             // An error means that the journal is closed; the next commit says so.
             Ok(()) = self.ends.changed(), if is_reading => Event::Other,
             () = wake_at(wake) => Event::Other,
+            () = freed, if wants_lane => Event::Other,
+            Ok(()) = self.orders.changed() => {
+                self.is_new = true;
+                Event::Other
+            }
             ended = self.phase.changed() => {
                 if ended.is_err() {
                     // The pipeline is gone without a word. It tells every consumer to stop, so this cannot last.
@@ -227,34 +315,54 @@ impl<W: Worker> Consumer<W> {
 
     /// Gives idle lanes what may start.
     fn start_lanes(&mut self, now: Now) {
-        while !self.idle.is_empty() {
+        while self.window.n_ready() > 0 && self.may_use_more() {
+            if self.health.may_start(now) == May::Nothing {
+                return;
+            }
+            let Some(lane) = self.pool.take(self.member) else { return };
             let taken = match self.health.may_start(now) {
                 May::All => self.window.take(now),
                 May::Probe(after) => self.window.take_probe(after, now),
                 May::Nothing => None,
             };
-            let Some((batch, tasks)) = taken else { return };
+            let Some((batch, tasks)) = taken else { return self.pool.put(lane) };
             if self.health.is_down()
                 && let Some(task) = tasks.first()
             {
                 self.health.probing(batch.number, task.seq);
             }
-            self.start(batch, tasks, now);
+            self.start(lane, batch, tasks, now);
         }
     }
 
-    fn start(&mut self, batch: Batch, tasks: Vec<Task<W::Item>>, now: Now) {
+    /// Whether it may have one more lane at work. A replay leaves half of them to what comes new.
+    fn may_use_more(&self) -> bool {
+        match self.source {
+            Source::Live => true,
+            Source::Replay(_) => self.lanes.len() < self.pool.n_lanes().div_ceil(2),
+        }
+    }
+
+    fn start(&mut self, lane: W::Lane, batch: Batch, tasks: Vec<Task<W::Item>>, now: Now) {
         let mut work = Vec::with_capacity(tasks.len());
         for task in tasks {
             let item = match task.item {
                 Some(item) => item,
                 // Pending for long, or from before the start. It is alone in its batch, or the first of few.
                 None => match self.read_one(task.seq) {
-                    Ok(Row::Intact(item)) => item,
+                    Ok(Some(Row::Intact(item))) => item,
                     // What was read so far is worked on; this one, and what is behind it, comes again, then as the first.
-                    Ok(Row::Damaged { .. }) if !work.is_empty() => break,
-                    Ok(Row::Damaged { reason, .. }) => return self.fail_damaged(batch, &reason, now),
+                    Ok(None | Some(Row::Damaged { .. })) if !work.is_empty() => break,
+                    Ok(gone_or_damaged) => {
+                        self.pool.put(lane);
+                        let damage = gone_or_damaged.map(|row| match row {
+                            Row::Damaged { reason, .. } => reason,
+                            Row::Intact(_) => String::new(),
+                        });
+                        return self.end_unread(batch, damage.as_deref(), now);
+                    }
                     Err(err) => {
+                        self.pool.put(lane);
                         let number = batch.number;
                         self.window.give_back(batch, false);
                         return self.go_down(
@@ -268,17 +376,19 @@ impl<W: Worker> Consumer<W> {
             };
             work.push((task.attempt, item));
         }
-        let Some(lane) = self.idle.pop() else { return self.window.give_back(batch, false) };
-        let working = self.worker.clone().work(lane, work);
+        let working = self.worker.clone().work(lane, work, self.source.replayed());
         self.lanes.spawn_local(async move {
             let (lane, report) = working.await;
             Ended { lane, batch, report }
         });
     }
 
-    /// The first item of a batch that has not started cannot be read.
-    fn fail_damaged(&mut self, batch: Batch, reason: &str, now: Now) {
-        let outcomes = vec![Outcome::Failed(Failure::permanent(format!("its row is damaged: {reason}")))];
+    /// The first item of a batch that has not started cannot be read, or, without `damage`, is none any more.
+    fn end_unread(&mut self, batch: Batch, damage: Option<&str>, now: Now) {
+        let outcomes = vec![match damage {
+            Some(reason) => Outcome::Failed(Failure::permanent(format!("its row is damaged: {reason}"))),
+            None => Outcome::Done(W::Made::default()),
+        }];
         if self.health.is_probe(batch.number) {
             // Says nothing of the plugin: it is asked with the next item at once.
             self.health.skip_probe(now);
@@ -296,7 +406,7 @@ impl<W: Worker> Consumer<W> {
 
     fn end_batch(&mut self, ended: Ended<W>) {
         let Ended { lane, batch, report } = ended;
-        self.idle.push(lane);
+        self.pool.put(lane);
         let (number, now) = (batch.number, Now::read());
         match report {
             Report::Tried(outcomes) => self.end_tried(batch, outcomes, now),
@@ -413,18 +523,22 @@ impl<W: Worker> Consumer<W> {
         let (rows, after) = (self.window.room().min(PAGE), self.window.loaded());
         // Less than a page is not worth a read while there is work for the lanes.
         let is_full = rows == 0 || (rows < PAGE / 4 && self.window.n_ready() >= PROBES);
-        if is_full || self.ends.borrow_and_update().of(W::STREAM) <= after {
+        let end = self.source.end(self.ends.borrow_and_update().of(W::STREAM));
+        if is_full || end <= after {
             return false;
         }
-        let page = W::read(&mut self.reader.borrow_mut(), after, rows, self.window.room_in_bytes());
+        let page = self.source.read::<W>(&mut self.reader.borrow_mut(), after, rows, self.window.room_in_bytes());
         match page {
-            Ok(page) => {
-                let is_some = !page.is_empty();
+            Ok(Page { rows: page, is_last }) => {
+                let is_some = !page.is_empty() || is_last;
                 if page.len() < rows {
                     self.read_again_at = Some(now.instant + PACE);
                 }
                 for row in page {
                     self.take_row(row);
+                }
+                if is_last && end > self.window.loaded() {
+                    self.window.skip(end);
                 }
                 return is_some;
             }
@@ -436,13 +550,13 @@ impl<W: Worker> Consumer<W> {
         false
     }
 
-    fn read_one(&self, seq: u64) -> Result<Row<W::Item>, JournalError> {
-        W::read_one(&mut self.reader.borrow_mut(), seq)
+    fn read_one(&self, seq: u64) -> Result<Option<Row<W::Item>>, JournalError> {
+        self.source.read_one::<W>(&mut self.reader.borrow_mut(), seq)
     }
 
     fn take_row(&mut self, row: Row<W::Item>) {
         match row {
-            Row::Intact(item) if !self.worker.selects(&item) => self.window.skip(W::seq(&item)),
+            Row::Intact(item) if !self.source.selects(&*self.worker, &item) => self.window.skip(W::seq(&item)),
             Row::Intact(item) => {
                 let (seq, key, bytes) = (W::seq(&item), W::key(&item), W::bytes(&item));
                 self.window.push(seq, key.as_ref(), bytes, item);
@@ -462,9 +576,14 @@ impl<W: Worker> Consumer<W> {
 
     fn send(&mut self, plan: Plan<W::Made>) {
         let Plan { checkpoint, made, pending, settled, dead } = plan;
+        let replay = self.source.replay();
+        let is_of_dead = replay.is_some_and(|replay| replay.dead_of.is_some());
         let commit = Commit {
             consumer: self.name.clone(),
             checkpoint: Some(checkpoint),
+            in_name_of: replay.map(|replay| replay.dead_of.clone().unwrap_or_else(|| replay.target.clone())),
+            raised: if is_of_dead { made.iter().map(|(seq, _)| *seq).collect() } else { Vec::new() },
+            done: made.len() as u64,
             events: made.into_iter().filter_map(|(_, made)| W::emitted(made)).collect(),
             pending,
             settled,
@@ -505,7 +624,7 @@ impl<W: Worker> Consumer<W> {
     }
 
     fn publish(&self) {
-        let end = self.ends.borrow().of(W::STREAM);
+        let end = self.source.end(self.ends.borrow().of(W::STREAM));
         self.status.update(|status| {
             status.checkpoint = self.window.checkpoint();
             status.backlog = end.saturating_sub(status.checkpoint);

@@ -171,6 +171,15 @@ impl Health {
         is_news
     }
 
+    /// Someone says that it may work again.
+    pub(crate) fn resume(&mut self) -> bool {
+        let is_news = matches!(self.state, State::Parked { .. });
+        if is_news {
+            self.up();
+        }
+        is_news
+    }
+
     pub(crate) fn stop(&mut self, error: String, now: Now) -> bool {
         let is_news = !matches!(self.state, State::Stopped { .. });
         if is_news {

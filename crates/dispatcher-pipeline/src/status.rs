@@ -62,3 +62,25 @@ impl StatusCell {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// The status of all consumers that run, for others to read.
+#[derive(Clone, Default)]
+pub(crate) struct Statuses(Arc<Mutex<Vec<StatusCell>>>);
+
+impl Statuses {
+    pub(crate) fn add(&self, status: StatusCell) {
+        self.lock().push(status);
+    }
+
+    pub(crate) fn remove(&self, name: &str) {
+        self.lock().retain(|status| status.lock().name != name);
+    }
+
+    pub(crate) fn read(&self) -> Vec<ConsumerStatus> {
+        self.lock().iter().map(StatusCell::read).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<StatusCell>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

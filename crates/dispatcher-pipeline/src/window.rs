@@ -279,6 +279,11 @@ impl<P: Clone, M> Window<P, M> {
         self.pending
     }
 
+    /// Whether everything that was read is done or dead, and durably so.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.ahead.is_empty() && self.pending == 0 && !self.is_committing
+    }
+
     /// How many items can start, each of another key.
     pub(crate) fn n_ready(&self) -> usize {
         self.ready.len()
