@@ -5,5 +5,6 @@
 mod failures;
 mod order;
 mod plugins;
+mod replay;
 mod restart;
 mod throughput;

@@ -21,7 +21,7 @@ use dispatcher_pipeline::{Backoff, ConsumerOptions, ConsumerStatus, HandlerInsta
 use tokio::sync::watch;
 
 /// Waits that only a test which fails sees the end of.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a plugin does with one item.
 #[derive(Clone, Debug)]
@@ -45,6 +45,7 @@ pub(crate) struct Item {
     pub(crate) n: u64,
     pub(crate) key: String,
     pub(crate) attempt: u32,
+    pub(crate) replay: bool,
 }
 
 /// A plugin's script, and what it was asked and took. Handlers and sinks share it.
@@ -152,7 +153,7 @@ fn block() -> ! {
 impl Handler for Plugin {
     async fn handle(&self, callback: &Callback, cx: &HandleContext) -> Result<Vec<NewEvent>, HandlerError> {
         let key = callback.key().map_or("", |key| key).to_owned();
-        let item = Item { n: number(callback), key, attempt: cx.attempt };
+        let item = Item { n: number(callback), key, attempt: cx.attempt, replay: cx.replay };
         match self.act(&item) {
             Act::Take => Ok(vec![NewEvent::forwarding("test.event")]),
             Act::Refuse(failure) if failure.is_permanent() => Err(HandlerError::permanent(failure)),
@@ -176,7 +177,7 @@ impl Sink for Plugin {
                 outcomes.push(Outcome::NotTried);
                 continue;
             }
-            let item = Item { n: number(&event.callback), key: key.clone(), attempt: cx.attempt };
+            let item = Item { n: number(&event.callback), key: key.clone(), attempt: cx.attempt, replay: event.replay };
             match self.act(&item) {
                 Act::Take => outcomes.push(Outcome::Done),
                 Act::Refuse(failure) => {
