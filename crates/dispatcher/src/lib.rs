@@ -20,6 +20,7 @@ mod plugins;
 mod run;
 mod screen;
 mod send;
+mod wiring;
 
 pub use dispatcher::{Dispatcher, StartError};
 pub use plugins::Plugins;
