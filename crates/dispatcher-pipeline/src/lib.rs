@@ -7,15 +7,18 @@
 //! - The wait between attempts: [`Backoff`].
 //!
 //! Inside: `window` is the state machine that decides what starts and what is committed, `health` whose failure it is,
-//! `consumer` drives both, and `handler` and `sink` are what the two stages have of their own.
+//! `limiter` how fast things start, and `steering` joins them; `consumer` drives that, and `handler` and `sink` are what
+//! the two stages have of their own.
 
 mod backoff;
 mod consumer;
 mod handler;
 mod health;
+mod limiter;
 mod pipeline;
 mod sink;
 mod status;
+mod steering;
 mod window;
 mod worker;
 

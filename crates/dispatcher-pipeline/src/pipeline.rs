@@ -24,12 +24,13 @@ use tracing::error;
 
 use crate::{
     Backoff, ConsumerStatus,
-    consumer::{Consumer, Phase, Surroundings},
+    consumer::{Consumer, Pace, Phase, Surroundings},
     handler::HandlerWorker,
     health::Health,
+    limiter::Limiter,
     sink::SinkWorker,
     status::StatusCell,
-    window::{Now, Window, WindowOptions},
+    window::{Window, WindowOptions},
     worker::Worker,
 };
 
@@ -42,8 +43,15 @@ pub struct ConsumerOptions {
     pub batch: usize,
     /// The most bytes of them, about. One item is always handed over.
     pub batch_bytes: usize,
-    /// How often an item is tried before it becomes a dead letter.
-    pub attempts: u32,
+    /// How often an item is tried before it becomes a dead letter. `None`: that is no reason.
+    pub attempts: Option<u32>,
+    /// How long an item is tried before it becomes a dead letter: from its first failure on, counting only while the
+    /// plugin is up, and looked at when it fails again. `None`: that is no reason.
+    pub give_up_after: Option<Duration>,
+    /// How many items may start in a second, on all lanes together; more than 0. `None`: as many as there are.
+    pub rate: Option<f64>,
+    /// Whether items of one key are worked on one after the other. If not, each stands for itself.
+    pub ordered: bool,
     /// The wait between attempts, and between probes of a plugin that is down.
     pub backoff: Backoff,
     /// How long a call may take: for a callback in a handler, for a batch in a sink, and for opening either.
@@ -68,7 +76,10 @@ impl ConsumerOptions {
             lanes: 4,
             batch: 64,
             batch_bytes: 1 << 20,
-            attempts: 20,
+            attempts: Some(20),
+            give_up_after: Some(Duration::from_secs(72 * 3600)),
+            rate: None,
+            ordered: true,
             backoff: Backoff::default(),
             timeout: Duration::from_secs(10),
             park_after: Duration::from_secs(1),
@@ -288,7 +299,11 @@ impl Ready {
         reader: &Rc<RefCell<Reader>>,
         worker: impl FnOnce(Reopening) -> W,
     ) -> Consumer<W> {
-        let Ready { name, options, cells, checkpoint, pending, status } = self;
+        let Ready { name, options, cells, checkpoint, mut pending, status } = self;
+        if !options.ordered {
+            // They may be from a time when order was kept.
+            pending.iter_mut().for_each(|row| row.key = None);
+        }
         let window_options = WindowOptions {
             max_items: options.window,
             max_bytes: options.window_bytes,
@@ -296,17 +311,21 @@ impl Ready {
             batch_bytes: options.batch_bytes,
             max_pending: options.max_pending.max(1),
             attempts: options.attempts,
+            give_up_after: options.give_up_after,
             backoff: options.backoff,
             park_after: options.park_after,
             #[cfg(test)]
             flaw: None,
         };
         let mut seeds = fastrand::Rng::new();
-        let window = Window::new(window_options, checkpoint, pending, seeds.u64(..), Now::read());
-        let health = Health::new(options.backoff, seeds.u64(..));
+        let health = Health::new(options.backoff, seeds.u64(..), None, Instant::now());
+        let now = health.now();
+        let window = Window::new(window_options, checkpoint, pending, seeds.u64(..), now);
+        let rate = options.rate.map(|rate| Rc::new(RefCell::new(Limiter::new(rate, now.instant))));
+        let pace = Pace { lanes: options.lanes, rate, ordered: options.ordered };
         let (journal, phase) = (shared.journal.clone(), shared.phase.clone());
         let surroundings = Surroundings { journal, reader: reader.clone(), phase, status };
-        Consumer::new(name, worker(cells), options.lanes, window, health, surroundings)
+        Consumer::new(name, worker(cells), pace, window, health, surroundings)
     }
 }
 

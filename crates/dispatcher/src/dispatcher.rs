@@ -204,7 +204,7 @@ fn options(run: &dispatcher_config::RunSettings) -> ConsumerOptions {
     ConsumerOptions {
         lanes: run.lanes,
         batch: run.batch,
-        attempts: run.attempts,
+        attempts: Some(run.attempts),
         backoff: Backoff { first: run.backoff.first, max: run.backoff.max, factor: run.backoff.factor },
         timeout: run.timeout,
         ..ConsumerOptions::handler()
