@@ -14,7 +14,7 @@ use std::{
 };
 
 use dispatcher_core::Failure;
-use dispatcher_journal::{Change, Commit, Ends, Journal, JournalError, Reader, Row};
+use dispatcher_journal::{Change, Commit, Ends, Journal, JournalError, Overdue, Reader, Row, WhenBlocked};
 use tokio::{
     sync::watch,
     task::{JoinError, JoinSet, yield_now},
@@ -24,20 +24,17 @@ use tracing::{error, info, warn};
 
 use crate::{
     State,
-    health::{Health, May},
+    health::Health,
     pool::{Member, Pool},
     source::{Page, Source},
     status::StatusCell,
-    window::{Batch, Now, Outcome, Plan, Tally, Task, Window},
+    steering::{self, PROBES, Rate, Verdict},
+    window::{Batch, LetGo, Now, Outcome, Plan, Task, Window},
     worker::{Report, Worker},
 };
 
 /// The most rows that one read takes: the journal's page.
 const PAGE: usize = 512;
-
-/// With how many items, each of another key, a plugin that is down can be tried. Two, so that one that fails by its own
-/// fault does not keep it down.
-const PROBES: usize = 2;
 
 /// How long a consumer that has read everything lets new rows gather. Whoever was idle for longer reads at once, so this
 /// delays nothing but what follows closely; under load it makes one hop, one commit and one sync of many.
@@ -45,6 +42,14 @@ const PACE: Duration = Duration::from_millis(5);
 
 /// How long the journal is left alone after it could not be read or written.
 const JOURNAL_WAIT: Duration = Duration::from_secs(1);
+
+/// How often a consumer follows retention: its wishes may grow with every second, and each takes a line of the log and a
+/// record.
+const EVICT_PACE: Duration = Duration::from_secs(10);
+
+/// How often it is looked what waits longest, and how many keys are told.
+const LOOK_PACE: Duration = Duration::from_secs(1);
+const LONGEST_KEYS: usize = 5;
 
 /// What is left for the last commit when a drain's deadline has come.
 const LAST_COMMIT: Duration = Duration::from_secs(2);
@@ -79,13 +84,28 @@ pub(crate) struct Surroundings {
     pub(crate) status: StatusCell,
 }
 
+/// What a consumer does, and with what.
+pub(crate) struct Duty<W: Worker> {
+    pub(crate) source: Source,
+    pub(crate) worker: Rc<W>,
+    /// Shared with others who use the same plugin.
+    pub(crate) pool: Rc<Pool<W::Lane>>,
+    /// May be shared with them, too.
+    pub(crate) rate: Rate,
+    /// Whether order is kept within keys.
+    pub(crate) ordered: bool,
+}
+
 pub(crate) struct Consumer<W: Worker> {
     name: Arc<str>,
     worker: Rc<W>,
     journal: Journal,
     reader: Rc<RefCell<Reader>>,
     ends: watch::Receiver<Ends>,
+    overdue: watch::Receiver<Overdue>,
     phase: watch::Receiver<Phase>,
+    rate: Rate,
+    ordered: bool,
     window: Window<W::Item, W::Made>,
     health: Health,
     source: Source,
@@ -100,6 +120,12 @@ pub(crate) struct Consumer<W: Worker> {
     is_cancelled: bool,
     /// When to read again: after the journal could not be read, or, for a while, after all of it was.
     read_again_at: Option<Instant>,
+    /// Up to where retention was followed, and when it is again.
+    evicted: u64,
+    evict_at: Option<Instant>,
+    /// From when on it is worth looking what waits longest, and whether something happened since that was done.
+    look_at: Instant,
+    is_stale: bool,
     status: StatusCell,
 }
 
@@ -113,6 +139,8 @@ struct Ended<W: Worker> {
 struct Committing {
     /// To be tried again if the journal could not.
     commit: Commit,
+    /// How many of its dead letters are worth a line of the log each; they come first.
+    n_told: usize,
     done: Pin<Box<dyn Future<Output = Result<(), JournalError>>>>,
 }
 
@@ -126,13 +154,12 @@ enum Event<W: Worker> {
 impl<W: Worker> Consumer<W> {
     pub(crate) fn new(
         name: Arc<str>,
-        source: Source,
-        worker: Rc<W>,
-        pool: Rc<Pool<W::Lane>>,
+        duty: Duty<W>,
         window: Window<W::Item, W::Made>,
         health: Health,
         surroundings: Surroundings,
     ) -> Consumer<W> {
+        let Duty { source, worker, pool, rate, ordered } = duty;
         let Surroundings { orders, journal, reader, phase, status } = surroundings;
         Consumer {
             name,
@@ -142,9 +169,12 @@ impl<W: Worker> Consumer<W> {
             worker,
             orders,
             ends: journal.ends(),
+            overdue: journal.overdue(),
             journal,
             reader,
             phase,
+            rate,
+            ordered,
             window,
             health,
             lanes: JoinSet::new(),
@@ -152,6 +182,10 @@ impl<W: Worker> Consumer<W> {
             is_new: true,
             is_cancelled: false,
             read_again_at: None,
+            evicted: 0,
+            evict_at: None,
+            look_at: Instant::now(),
+            is_stale: false,
             status,
         }
     }
@@ -163,19 +197,22 @@ impl<W: Worker> Consumer<W> {
                 self.end_lane(ended);
             }
             let phase = *self.phase.borrow_and_update();
-            let now = Now::read();
+            let now = self.health.now();
             let is_cancelled = self.obey(now);
             self.window.advance(now);
             match phase {
                 Phase::Running if is_cancelled && self.lanes.is_empty() => return self.end_replay(true).await,
                 Phase::Running if is_cancelled => {}
-                Phase::Running => self.start_lanes(now),
+                Phase::Running => {
+                    self.evict(now);
+                    self.start_lanes(now);
+                }
                 Phase::Draining(until) if self.lanes.is_empty() || until <= now.instant => break until,
                 Phase::Draining(_) => {}
                 Phase::Stopped => return,
             }
             self.begin_commit(now);
-            self.publish();
+            self.publish(now);
             if self.source.is_exhausted(self.window.loaded()) && self.window.is_empty() {
                 return self.end_replay(false).await;
             }
@@ -201,7 +238,7 @@ impl<W: Worker> Consumer<W> {
         if tokio::time::timeout_at(deadline.into(), self.commit_rest()).await.is_err() {
             warn!(consumer = &*self.name, "the last commit did not end in time; what it says will be repeated");
         }
-        self.publish();
+        self.publish(self.health.now());
         let within = deadline.saturating_duration_since(Instant::now());
         let mut closing = JoinSet::new();
         // Whichever consumer of the pool comes last closes what the others had under way.
@@ -217,7 +254,7 @@ impl<W: Worker> Consumer<W> {
     async fn commit_rest(&mut self) {
         loop {
             if self.commit.is_none() {
-                let Some(plan) = self.window.last_plan(Now::read()) else { return };
+                let Some(plan) = self.window.last_plan(self.health.now()) else { return };
                 self.send(plan);
             }
             let result = committed(&mut self.commit).await;
@@ -264,7 +301,7 @@ impl<W: Worker> Consumer<W> {
                 }
             }
             None => {
-                if self.health.resume() {
+                if self.health.resume(now) {
                     info!(consumer = &*self.name, "resumed");
                 }
             }
@@ -273,30 +310,34 @@ impl<W: Worker> Consumer<W> {
     }
 
     async fn wait(&mut self, phase: Phase) -> Event<W> {
-        let may_read = phase == Phase::Running && self.may_read();
+        let may_read = phase == Phase::Running && steering::may_read(&self.window, &self.health);
         let read_again_at = self.read_again_at.filter(|_| may_read);
         let is_reading = may_read && self.window.room() > 0 && read_again_at.is_none();
         let drain_until = match phase {
             Phase::Draining(until) => Some(until),
             Phase::Running | Phase::Stopped => None,
         };
-        // A time that nobody would act upon is not waited for: once it is over, there would be no waiting at all.
-        let has_ready = phase == Phase::Running && self.window.n_ready() > 0;
-        let now = Now::read();
-        let next_probe = self.health.next_probe().filter(|at| has_ready && *at > now.instant);
+        let can_start = phase == Phase::Running && !self.is_cancelled && self.may_use_more();
+        let now = self.health.now();
+        let next_start = can_start.then(|| steering::next_start(&self.window, &self.health, &self.rate)).flatten();
         // Without a use for a lane it gives up its turn for one; with one, it is told when its turn comes.
-        let wants_lane = has_ready && self.may_use_more() && self.health.may_start(now) != May::Nothing;
+        let wants_lane = can_start && steering::wants(&self.window, &self.health, &self.rate, now);
         if !wants_lane {
             self.pool.leave(self.member);
         }
         let freed = self.pool.freed();
-        let wakes = [self.window.next_wake(), next_probe, read_again_at, drain_until];
+        // A time that is over brings nothing new: what it is waited for now is a lane.
+        let next_start = next_start.filter(|at| *at > now.instant);
+        let evict_at = self.evict_at.filter(|_| phase == Phase::Running);
+        let look_at = self.is_stale.then_some(self.look_at);
+        let wakes = [self.window.next_wake(), next_start, read_again_at, drain_until, evict_at, look_at];
         let wake = wakes.into_iter().flatten().min();
         tokio::select! {
             Some(ended) = self.lanes.join_next() => Event::Lane(ended),
             result = committed(&mut self.commit) => Event::Committed(result),
             // An error means that the journal is closed; the next commit says so.
             Ok(()) = self.ends.changed(), if is_reading => Event::Other,
+            Ok(()) = self.overdue.changed(), if phase == Phase::Running => Event::Other,
             () = wake_at(wake) => Event::Other,
             () = freed, if wants_lane => Event::Other,
             Ok(()) = self.orders.changed() => {
@@ -315,22 +356,10 @@ impl<W: Worker> Consumer<W> {
 
     /// Gives idle lanes what may start.
     fn start_lanes(&mut self, now: Now) {
-        while self.window.n_ready() > 0 && self.may_use_more() {
-            if self.health.may_start(now) == May::Nothing {
-                return;
-            }
+        while self.may_use_more() && steering::wants(&self.window, &self.health, &self.rate, now) {
             let Some(lane) = self.pool.take(self.member) else { return };
-            let taken = match self.health.may_start(now) {
-                May::All => self.window.take(now),
-                May::Probe(after) => self.window.take_probe(after, now),
-                May::Nothing => None,
-            };
+            let taken = steering::take(&mut self.window, &mut self.health, &self.rate, now);
             let Some((batch, tasks)) = taken else { return self.pool.put(lane) };
-            if self.health.is_down()
-                && let Some(task) = tasks.first()
-            {
-                self.health.probing(batch.number, task.seq);
-            }
             self.start(lane, batch, tasks, now);
         }
     }
@@ -400,129 +429,91 @@ impl<W: Worker> Consumer<W> {
         match ended {
             Ok(ended) => self.end_batch(ended),
             // Not the plugin, whose panics stay in its cell: a fault of ours, and the batch is lost to this run.
-            Err(err) => self.stop(&format!("a lane failed: {err}"), Now::read()),
+            Err(err) => self.stop(&format!("a lane failed: {err}")),
         }
     }
 
     fn end_batch(&mut self, ended: Ended<W>) {
         let Ended { lane, batch, report } = ended;
         self.pool.put(lane);
-        let (number, now) = (batch.number, Now::read());
-        match report {
-            Report::Tried(outcomes) => self.end_tried(batch, outcomes, now),
-            Report::Down { error, wait, alone } => {
-                self.window.give_back(batch, alone);
-                self.go_down(number, error, wait, now);
-            }
-            Report::Untouched => {
-                self.window.give_back(batch, false);
-                if self.health.is_probe(number) {
-                    self.health.skip_probe(now);
-                }
-            }
-            Report::Gone { error } => {
-                self.window.give_back(batch, false);
-                if self.health.park(error.clone(), now) {
-                    error!(
-                        consumer = &*self.name,
-                        error, "parked: it will not work until someone mends it; then start the dispatcher again"
-                    );
-                }
-            }
-            Report::Off { error } => {
-                self.window.give_back(batch, false);
-                self.stop(&error, now);
-            }
-        }
-    }
-
-    fn end_tried(&mut self, batch: Batch, outcomes: Vec<Outcome<W::Made>>, now: Now) {
-        let number = batch.number;
-        let is_tried = |outcome: &Outcome<_>| !matches!(outcome, Outcome::NotTried);
-        if !outcomes.iter().any(is_tried) {
-            self.window.give_back(batch, false);
-            return self.go_down(number, "it tried none of the items that it was given".to_owned(), None, now);
-        }
-        if self.health.is_probe(number) {
-            if let Some(failure) = outcomes.iter().find_map(|outcome| match outcome {
-                Outcome::Failed(failure) if W::PERMANENT_COUNTS || !failure.is_permanent() => Some(failure),
-                _ => None,
-            }) {
-                // Attempts count only while it is up. The next probe is another item, should this one be to blame; where
-                // no other can be had, because all that has room is of its key, the failure is its own after all.
-                let error = failure.to_string();
-                if self.window.n_ready() == 0 && self.window.room() == 0 {
-                    let tally = self.window.finish(batch, outcomes, now);
-                    self.count(&tally, Some(&error));
-                } else {
-                    self.window.give_back(batch, false);
-                }
-                return self.go_down(number, error, None, now);
-            }
-            self.health.up();
-            info!(consumer = &*self.name, "up again");
-        }
-        let last_failure = outcomes.iter().rev().find_map(|outcome| match outcome {
-            Outcome::Failed(failure) => Some(failure.to_string()),
-            Outcome::Done(_) | Outcome::NotTried => None,
-        });
-        let tally = self.window.finish(batch, outcomes, now);
-        self.count(&tally, last_failure.as_deref());
-        if !self.health.is_up() {
-            return;
-        }
-        if tally.done > 0 {
-            return self.health.succeeded();
-        }
-        let mut is_streak = false;
-        for item in tally.failed.iter().filter(|item| W::PERMANENT_COUNTS || !item.is_permanent) {
-            is_streak |= self.health.failed(item);
-        }
-        if is_streak && let Some(error) = last_failure {
-            self.go_down(number, format!("everything it is given fails; the last: {error}"), None, now);
-        }
-    }
-
-    fn count(&self, tally: &Tally, last_failure: Option<&str>) {
-        self.status.update(|status| {
-            status.done += tally.done as u64;
-            status.failed += tally.failed.len() as u64;
-            if let Some(error) = last_failure {
-                status.last_error = Some(error.to_owned());
-            }
-        });
+        let (window, health) = (&mut self.window, &mut self.health);
+        let now = health.now();
+        let verdict = steering::end(window, health, batch, report, W::PERMANENT_COUNTS, now);
+        self.tell(verdict);
     }
 
     fn go_down(&mut self, batch: u64, error: String, wait: Option<Duration>, now: Now) {
-        self.status.update(|status| status.last_error = Some(error.clone()));
-        if self.health.down(batch, error.clone(), wait, now) {
+        let has_changed = self.health.down(batch, error.clone(), wait, now);
+        self.tell(Verdict { error: Some(error), has_changed, ..Verdict::default() });
+    }
+
+    fn stop(&mut self, reason: &str) {
+        let has_changed = self.health.stop(reason.to_owned(), self.health.now());
+        self.tell(Verdict { has_changed, ..Verdict::default() });
+    }
+
+    /// Counts what a batch came to, and says so where the state is another now.
+    fn tell(&self, verdict: Verdict) {
+        let Verdict { tally, error, has_changed } = verdict;
+        self.status.update(|status| {
+            status.done += tally.done as u64;
+            status.failed += tally.failed.len() as u64;
+            if error.is_some() {
+                status.last_error = error;
+            }
+        });
+        if !has_changed {
+            return;
+        }
+        let consumer = &*self.name;
+        match self.health.state() {
+            State::Up => info!(consumer, "up again"),
+            State::Down { error, .. } => warn!(
+                consumer,
+                error, "down: nothing is lost and no attempt is used; its oldest item is tried until that works"
+            ),
+            State::Parked { error, .. } => error!(
+                consumer,
+                error, "parked: nothing is lost, and nothing is tried until someone mends it and resumes it"
+            ),
+            State::Stopped { error, .. } => error!(consumer, error, "stopped: nothing is lost, and nothing goes on"),
+        }
+    }
+
+    /// Lets go of what retention wants gone, however the plugin is.
+    fn evict(&mut self, now: Now) {
+        let overdue = *self.overdue.borrow_and_update();
+        let upto = overdue.of(W::STREAM);
+        let (how, policy) = match overdue.policy {
+            WhenBlocked::Block => return,
+            WhenBlocked::DeadLetter => (LetGo::Bury, "dead-letter"),
+            WhenBlocked::Skip => (LetGo::Skip, "skip"),
+        };
+        self.evict_at = self.evict_at.filter(|&at| now.instant < at);
+        if upto <= self.evicted || self.evict_at.is_some() {
+            return;
+        }
+        self.evicted = upto;
+        let reason = format!("retention let go of it before it was done (when_blocked = {policy:?})");
+        if let Some((first, last)) = self.window.evict(upto, how, &reason) {
+            self.evict_at = Some(now.instant + EVICT_PACE);
             warn!(
                 consumer = &*self.name,
-                error, "down: nothing is lost and no attempt is used; its oldest item is tried until that works"
+                first, last, policy, "is behind what retention keeps: what is not done in this range is let go of"
             );
         }
     }
 
-    fn stop(&mut self, reason: &str, now: Now) {
-        if self.health.stop(reason.to_owned(), now) {
-            error!(consumer = &*self.name, error = reason, "stopped: nothing is lost, and nothing goes on");
-        }
-    }
-
-    /// Whether more rows are of use: always while it is up, and while it is down until there are two items to try it with.
-    fn may_read(&self) -> bool {
-        self.health.is_up() || (self.health.is_down() && self.window.n_ready() < PROBES)
-    }
-
     /// Reads a page, if there is room and something to read; true if it did.
     fn read(&mut self, now: Now) -> bool {
-        if self.read_again_at.is_some_and(|at| now.instant < at) || !self.may_read() {
+        if self.read_again_at.is_some_and(|at| now.instant < at) || !steering::may_read(&self.window, &self.health) {
             return false;
         }
         self.read_again_at = None;
         let (rows, after) = (self.window.room().min(PAGE), self.window.loaded());
         // Less than a page is not worth a read while there is work for the lanes.
-        let is_full = rows == 0 || (rows < PAGE / 4 && self.window.n_ready() >= PROBES);
+        let has_work = self.window.n_ready() >= PROBES && !self.window.has_to_read();
+        let is_full = rows == 0 || (rows < PAGE / 4 && has_work);
         let end = self.source.end(self.ends.borrow_and_update().of(W::STREAM));
         if is_full || end <= after {
             return false;
@@ -558,7 +549,8 @@ impl<W: Worker> Consumer<W> {
         match row {
             Row::Intact(item) if !self.source.selects(&*self.worker, &item) => self.window.skip(W::seq(&item)),
             Row::Intact(item) => {
-                let (seq, key, bytes) = (W::seq(&item), W::key(&item), W::bytes(&item));
+                let key = if self.ordered { W::key(&item) } else { None };
+                let (seq, bytes) = (W::seq(&item), W::bytes(&item));
                 self.window.push(seq, key.as_ref(), bytes, item);
             }
             Row::Damaged { seq, reason } => self.window.bury(seq, format!("its row is damaged: {reason}")),
@@ -575,7 +567,9 @@ impl<W: Worker> Consumer<W> {
     }
 
     fn send(&mut self, plan: Plan<W::Made>) {
-        let Plan { checkpoint, made, pending, settled, dead } = plan;
+        let Plan { checkpoint, made, pending, settled, mut dead, mut evicted, skipped, attempts } = plan;
+        let n_told = dead.len();
+        dead.append(&mut evicted);
         let replay = self.source.replay();
         let is_of_dead = replay.is_some_and(|replay| replay.dead_of.is_some());
         let commit = Commit {
@@ -588,18 +582,19 @@ impl<W: Worker> Consumer<W> {
             pending,
             settled,
             dead,
-            ..Commit::default()
+            attempts,
+            skipped,
         };
         let (journal, sent) = (self.journal.clone(), commit.clone());
-        self.commit = Some(Committing { commit, done: Box::pin(async move { journal.commit(sent).await }) });
+        self.commit = Some(Committing { commit, n_told, done: Box::pin(async move { journal.commit(sent).await }) });
     }
 
     fn end_commit(&mut self, result: Result<(), JournalError>) {
-        let Some(Committing { commit, .. }) = self.commit.take() else { return };
+        let Some(Committing { commit, n_told, .. }) = self.commit.take() else { return };
         match result {
             Ok(()) => {
                 self.window.committed();
-                for dead in &commit.dead {
+                for dead in commit.dead.iter().take(n_told) {
                     error!(
                         consumer = &*self.name,
                         seq = dead.seq,
@@ -617,19 +612,28 @@ impl<W: Worker> Consumer<W> {
                     sleep(JOURNAL_WAIT).await;
                     journal.commit(sent).await
                 });
-                self.commit = Some(Committing { commit, done });
+                self.commit = Some(Committing { commit, n_told, done });
             }
-            Err(err @ (JournalError::Poisoned(_) | JournalError::Closed)) => self.stop(&err.to_string(), Now::read()),
+            Err(err @ (JournalError::Poisoned(_) | JournalError::Closed)) => self.stop(&err.to_string()),
         }
     }
 
-    fn publish(&self) {
+    fn publish(&mut self, now: Now) {
+        self.is_stale = now.instant < self.look_at;
+        let looked = (!self.is_stale).then(|| {
+            self.look_at = now.instant + LOOK_PACE;
+            (self.window.longest_keys(LONGEST_KEYS), self.window.oldest_pending())
+        });
         let end = self.source.end(self.ends.borrow().of(W::STREAM));
         self.status.update(|status| {
             status.checkpoint = self.window.checkpoint();
             status.backlog = end.saturating_sub(status.checkpoint);
             status.pending = self.window.pending();
             status.under_way = self.lanes.len();
+            if let Some((keys, oldest)) = looked {
+                status.longest_keys = keys.into_iter().map(|(key, len)| (key.app, key.key, len)).collect();
+                status.oldest_pending = oldest;
+            }
             // Compared first: a clone of the error's text each time would cost more than all else here.
             if status.state != *self.health.state() {
                 status.state = self.health.state().clone();

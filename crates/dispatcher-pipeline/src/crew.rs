@@ -1,8 +1,9 @@
 //! The thread of all consumers: starts them, and the replays that are asked for, and sees them end.
 
-use std::{cell::RefCell, collections::HashMap, rc::Rc, sync::Arc};
+use std::{cell::RefCell, collections::HashMap, rc::Rc, sync::Arc, time::Instant};
 
 use dispatcher_cell::Reopening;
+use dispatcher_core::Timestamp;
 use dispatcher_journal::{Journal, Pending, Reader, Replay, Stream};
 use tokio::{
     sync::{mpsc, watch},
@@ -12,16 +13,17 @@ use tracing::{error, info, warn};
 
 use crate::{
     ConsumerOptions, HandlerInstance, ReplaySpec, SinkInstance, StartError,
-    consumer::{Consumer, Orders, Phase, Surroundings},
+    consumer::{Consumer, Duty, Orders, Phase, Surroundings},
     handle::Command,
     handler::HandlerWorker,
     health::Health,
+    limiter::Limiter,
     pipeline::Scope,
     pool::Pool,
     sink::SinkWorker,
     source::{Replayed, Replaying, Source},
     status::{StatusCell, Statuses},
-    window::{Now, Window, WindowOptions},
+    window::{Window, WindowOptions},
     worker::Worker,
 };
 
@@ -49,7 +51,8 @@ struct Ready<I> {
 struct Place {
     checkpoint: u64,
     pending: Vec<Pending>,
-    orders: Orders,
+    /// Since when it is parked, and why, if it is.
+    parked: Option<(Timestamp, String)>,
     status: StatusCell,
 }
 
@@ -58,6 +61,8 @@ struct Post<W: Worker> {
     consumer: String,
     worker: Rc<W>,
     pool: Rc<Pool<W::Lane>>,
+    /// How fast all of them together may start items.
+    limiter: Option<Rc<RefCell<Limiter>>>,
     options: ConsumerOptions,
 }
 
@@ -180,13 +185,13 @@ impl Place {
     fn read(consumer: &str, checkpoint: u64, reader: &mut Reader) -> Result<Place, dispatcher_journal::JournalError> {
         let pending = reader.pending(consumer)?;
         let known = reader.consumers()?.into_iter().find(|known| known.name == consumer);
-        let parked = known.and_then(|known| known.parked).map(|parked| parked.reason);
+        let parked = known.and_then(|known| known.parked).map(|parked| (parked.at, parked.reason));
         let status = StatusCell::new(consumer);
         status.update(|status| {
             status.checkpoint = checkpoint;
             status.pending = pending.len();
         });
-        Ok(Place { checkpoint, pending, orders: Orders { parked, is_cancelled: false }, status })
+        Ok(Place { checkpoint, pending, parked, status })
     }
 }
 
@@ -194,8 +199,13 @@ impl<W: Worker> Post<W> {
     fn new(consumer: String, worker: W, options: ConsumerOptions) -> Post<W> {
         // The last is taken first.
         let lanes = (0..options.lanes.max(1)).rev().map(|index| worker.lane(index)).collect();
-        Post { consumer, worker: Rc::new(worker), pool: Rc::new(Pool::new(lanes)), options }
+        let limiter = options.rate.map(new_limiter);
+        Post { consumer, worker: Rc::new(worker), pool: Rc::new(Pool::new(lanes)), limiter, options }
     }
+}
+
+fn new_limiter(rate: f64) -> Rc<RefCell<Limiter>> {
+    Rc::new(RefCell::new(Limiter::new(rate, Instant::now())))
 }
 
 /// All that is at work.
@@ -227,25 +237,34 @@ impl Deck {
             batch_bytes: options.batch_bytes,
             max_pending: options.max_pending.max(1),
             attempts: options.attempts,
+            give_up_after: options.give_up_after,
             backoff: options.backoff,
             park_after: options.park_after,
             #[cfg(test)]
             flaw: None,
         };
+        let Place { checkpoint, mut pending, parked, status } = place;
+        if !options.ordered {
+            // They may be from a time when order was kept.
+            pending.iter_mut().for_each(|row| row.key = None);
+        }
         let mut seeds = fastrand::Rng::new();
-        let window = Window::new(window_options, place.checkpoint, place.pending, seeds.u64(..), Now::read());
-        let health = Health::new(options.backoff, seeds.u64(..));
-        let (orders, follow) = watch::channel(place.orders);
+        let orders = Orders { parked: parked.as_ref().map(|(_, reason)| reason.clone()), is_cancelled: false };
+        let health = Health::new(options.backoff, seeds.u64(..), parked, Instant::now());
+        let window = Window::new(window_options, checkpoint, pending, seeds.u64(..), health.now());
+        let rate = post.limiter.clone().into_iter().chain(source.rate().map(new_limiter)).collect();
+        let (worker, pool) = (post.worker.clone(), post.pool.clone());
+        let duty = Duty { source, worker, pool, rate, ordered: options.ordered };
+        let (orders, follow) = watch::channel(orders);
         self.orders.insert(name.to_owned(), (post.consumer.clone(), orders));
         let surroundings = Surroundings {
             orders: follow,
             journal: self.journal.clone(),
             reader: self.reader.clone(),
             phase: self.phase.clone(),
-            status: place.status,
+            status,
         };
-        let (worker, pool) = (post.worker.clone(), post.pool.clone());
-        let consumer = Consumer::new(name.into(), source, worker, pool, window, health, surroundings);
+        let consumer = Consumer::new(name.into(), duty, window, health, surroundings);
         let name = name.to_owned();
         self.consumers.spawn_local(async move {
             consumer.run().await;
@@ -292,10 +311,10 @@ impl Deck {
         // Whoever parks a sink parks what is replayed to it.
         let known = reader.consumers().map_err(|err| err.to_string())?;
         let target = known.into_iter().find(|known| known.name == *replay.target);
-        place.orders.parked = target.and_then(|target| target.parked).map(|parked| parked.reason);
+        place.parked = target.and_then(|target| target.parked).map(|parked| (parked.at, parked.reason));
         let sinks = spec.to.filter(|_| spec.of.starts_with("handler:")).map(Arc::from);
         let (of, replayed) = (spec.of.into(), Replayed { sinks });
-        let replaying = Replaying { replay: replay.clone(), of, filter, replayed };
+        let replaying = Replaying { replay: replay.clone(), of, filter, rate: spec.rate, replayed };
         Ok((Source::Replay(Box::new(replaying)), place))
     }
 

@@ -8,8 +8,9 @@
 //! - The wait between attempts: [`Backoff`].
 //!
 //! Inside: `window` is the state machine that decides what starts and what is committed, `health` whose failure it is,
-//! `consumer` drives both, and `handler` and `sink` are what the two stages have of their own. `crew` is the thread of all
-//! consumers, `pool` the lanes that a sink's consumer shares with its replays, `source` where items come from.
+//! `limiter` how fast things start, and `steering` joins them; `consumer` drives that, and `handler` and `sink` are what
+//! the two stages have of their own. `crew` is the thread of all consumers, `pool` the lanes that a sink's consumer shares
+//! with its replays, `source` where items come from.
 
 mod backoff;
 mod consumer;
@@ -17,6 +18,7 @@ mod crew;
 mod handle;
 mod handler;
 mod health;
+mod limiter;
 mod options;
 mod pipeline;
 mod pool;
@@ -24,6 +26,7 @@ mod replay;
 mod sink;
 mod source;
 mod status;
+mod steering;
 mod window;
 mod worker;
 

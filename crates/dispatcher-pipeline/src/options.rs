@@ -15,8 +15,15 @@ pub struct ConsumerOptions {
     pub batch: usize,
     /// The most bytes of them, about. One item is always handed over.
     pub batch_bytes: usize,
-    /// How often an item is tried before it becomes a dead letter.
-    pub attempts: u32,
+    /// How often an item is tried before it becomes a dead letter. `None`: that is no reason.
+    pub attempts: Option<u32>,
+    /// How long an item is tried before it becomes a dead letter: from its first failure on, counting only while the
+    /// plugin is up, and looked at when it fails again. `None`: that is no reason.
+    pub give_up_after: Option<Duration>,
+    /// How many items may start in a second, on all lanes together; more than 0. `None`: as many as there are.
+    pub rate: Option<f64>,
+    /// Whether items of one key are worked on one after the other. If not, each stands for itself.
+    pub ordered: bool,
     /// The wait between attempts, and between probes of a plugin that is down.
     pub backoff: Backoff,
     /// How long a call may take: for a callback in a handler, for a batch in a sink, and for opening either.
@@ -41,7 +48,10 @@ impl ConsumerOptions {
             lanes: 4,
             batch: 64,
             batch_bytes: 1 << 20,
-            attempts: 20,
+            attempts: Some(20),
+            give_up_after: Some(Duration::from_secs(72 * 3600)),
+            rate: None,
+            ordered: true,
             backoff: Backoff::default(),
             timeout: Duration::from_secs(10),
             park_after: Duration::from_secs(1),

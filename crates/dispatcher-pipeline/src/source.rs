@@ -19,6 +19,8 @@ pub(crate) struct Replaying {
     /// Whose items, such as `sink:archive`.
     pub(crate) of: Arc<str>,
     pub(crate) filter: Filter,
+    /// The most items per second, if that was asked for.
+    pub(crate) rate: Option<f64>,
     pub(crate) replayed: Replayed,
 }
 
@@ -57,6 +59,14 @@ impl Source {
         match self {
             Source::Live => false,
             Source::Replay(replaying) => loaded >= replaying.replay.last,
+        }
+    }
+
+    /// The most items per second, beside what its sink may be given.
+    pub(crate) fn rate(&self) -> Option<f64> {
+        match self {
+            Source::Live => None,
+            Source::Replay(replaying) => replaying.rate,
         }
     }
 

@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use dispatcher_core::{Key, Timestamp};
+
 use crate::State;
 
 /// One consumer, as it was when this was asked for.
@@ -27,6 +29,12 @@ pub struct ConsumerStatus {
     pub dead: u64,
     /// The last failure, the item's own or the plugin's.
     pub last_error: Option<String>,
+    /// The keys with the most items that are read and not finished, pending ones included: SDKAppID, key and number,
+    /// longest first, at most five. Without any where order is kept within none. At most about a second old.
+    pub longest_keys: Vec<(u64, Key, usize)>,
+    /// Since when the pending item that has waited longest does: its first attempt, or when it came to wait behind
+    /// another. At most about a second old.
+    pub oldest_pending: Option<Timestamp>,
 }
 
 /// Where a consumer keeps its status for others to read.
@@ -46,6 +54,8 @@ impl StatusCell {
             failed: 0,
             dead: 0,
             last_error: None,
+            longest_keys: Vec::new(),
+            oldest_pending: None,
         })))
     }
 

@@ -1,7 +1,7 @@
 //! From the configuration to what each part is started with.
 
-use dispatcher_config::{Config, JournalRule, SignaturePolicy, StartAt, Sync, WhenBlocked};
-use dispatcher_core::{App, ByteSize, TimeSpan};
+use dispatcher_config::{Config, JournalRule, Order, SignaturePolicy, StartAt, Sync, WhenBlocked};
+use dispatcher_core::{App, ByteSize, Rate, TimeSpan};
 use dispatcher_intake::{IntakeApp, IntakeOptions, PathRule};
 use dispatcher_journal::{JournalOptions, Retention, Start};
 use dispatcher_pipeline::{Backoff, ConsumerOptions, HandlerInstance, SinkInstance};
@@ -100,7 +100,10 @@ fn options(run: &dispatcher_config::RunSettings) -> ConsumerOptions {
     ConsumerOptions {
         lanes: run.lanes,
         batch: run.batch,
-        attempts: run.attempts.unwrap_or(u32::MAX),
+        attempts: run.attempts,
+        give_up_after: run.give_up_after,
+        rate: run.rate.map(Rate::per_second),
+        ordered: run.order == Order::Key,
         backoff: Backoff { first: run.backoff.first, max: run.backoff.max, factor: run.backoff.factor },
         timeout: run.timeout,
         start: match run.start {

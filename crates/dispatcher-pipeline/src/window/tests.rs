@@ -14,7 +14,8 @@ fn options() -> WindowOptions {
         batch: 8,
         batch_bytes: 1000,
         max_pending: 50,
-        attempts: 3,
+        attempts: Some(3),
+        give_up_after: None,
         backoff: Backoff { first: Duration::from_secs(1), max: Duration::from_secs(60), factor: 2.0 },
         park_after: Duration::from_secs(1),
         flaw: None,
@@ -22,11 +23,11 @@ fn options() -> WindowOptions {
 }
 
 fn now() -> Now {
-    Now { instant: Instant::now(), wall: Timestamp::from_millis(1_000_000) }
+    Now { instant: Instant::now(), wall: Timestamp::from_millis(1_000_000), up: Duration::ZERO }
 }
 
 fn later(now: Now, span: Duration) -> Now {
-    Now { instant: now.instant + span, wall: now.wall.after(span) }
+    Now { instant: now.instant + span, wall: now.wall.after(span), up: now.up + span }
 }
 
 fn key(text: &str) -> Option<OrderKey> {
@@ -50,10 +51,10 @@ fn seqs<P>(taken: &Option<(Batch, Vec<Task<P>>)>) -> Vec<u64> {
 fn a_batch_takes_several_of_one_key_and_the_next_batch_none_of_it() {
     let now = now();
     let mut window = window(&["a", "a", "b", "", "a", "b", "", "", "a", "c"], now);
-    let first = window.take(now);
+    let first = window.take(usize::MAX, now);
     assert_eq!(seqs(&first), [1, 2, 3, 4, 5, 6, 7, 8]);
-    assert_eq!(seqs(&window.take(now)), [10]);
-    assert!(window.take(now).is_none(), "9 waits for its key");
+    assert_eq!(seqs(&window.take(usize::MAX, now)), [10]);
+    assert!(window.take(usize::MAX, now).is_none(), "9 waits for its key");
 }
 
 #[test]
@@ -63,16 +64,16 @@ fn a_batch_ends_where_its_bytes_end_but_takes_one_item_at_any_rate() {
     for (seq, bytes) in [(1, 5000), (2, 600), (3, 400), (4, 1)] {
         window.push(seq, None, bytes, ());
     }
-    assert_eq!(seqs(&window.take(now)), [1]);
-    assert_eq!(seqs(&window.take(now)), [2, 3]);
-    assert_eq!(seqs(&window.take(now)), [4]);
+    assert_eq!(seqs(&window.take(usize::MAX, now)), [1]);
+    assert_eq!(seqs(&window.take(usize::MAX, now)), [2, 3]);
+    assert_eq!(seqs(&window.take(usize::MAX, now)), [4]);
 }
 
 #[test]
 fn a_failure_holds_up_its_key_alone_and_is_tried_alone() {
     let now = now();
     let mut window = window(&["a", "b", "a", "b"], now);
-    let (batch, _) = window.take(now).unwrap();
+    let (batch, _) = window.take(usize::MAX, now).unwrap();
     let failed = || Outcome::Failed(Failure::retry("no"));
     window.finish(batch, vec![failed(), Outcome::Done(()), Outcome::NotTried, Outcome::Done(())], now);
     assert_eq!(window.n_ready(), 0);
@@ -84,11 +85,11 @@ fn a_failure_holds_up_its_key_alone_and_is_tried_alone() {
 
     let now = later(now, Duration::from_secs(1));
     window.advance(now);
-    let (batch, tasks) = window.take(now).unwrap();
+    let (batch, tasks) = window.take(usize::MAX, now).unwrap();
     assert_eq!(tasks.len(), 1);
     assert_eq!((tasks[0].seq, tasks[0].attempt, tasks[0].item), (1, 2, None), "its item is to be read again");
     window.finish(batch, vec![Outcome::Done(())], now);
-    assert_eq!(seqs(&window.take(now)), [3]);
+    assert_eq!(seqs(&window.take(usize::MAX, now)), [3]);
 }
 
 #[test]
@@ -96,7 +97,7 @@ fn what_runs_for_long_is_passed_by() {
     let start = now();
     let mut window = window(&["a", "b", "a"], start);
     let (stuck, _) = window.take_probe(0, start).unwrap();
-    let (quick, _) = window.take(start).unwrap();
+    let (quick, _) = window.take(usize::MAX, start).unwrap();
     window.finish(quick, vec![Outcome::Done(())], start);
     assert!(window.plan(start).is_none());
     let wake = window.next_wake().unwrap();
@@ -114,7 +115,7 @@ fn what_runs_for_long_is_passed_by() {
 fn the_last_attempt_and_a_permanent_failure_make_dead_letters_with_a_reason() {
     for (failure, attempts, reason) in [
         (Failure::permanent("status 400"), 1, "status 400"),
-        (Failure::retry("status 500"), 3, "gave up after 3 attempts; the last: status 500"),
+        (Failure::retry("status 500"), 3, "gave up after 3 attempts over 2m; the last: status 500"),
     ] {
         let mut now = now();
         let mut window = window(&["a"], now);
@@ -122,7 +123,7 @@ fn the_last_attempt_and_a_permanent_failure_make_dead_letters_with_a_reason() {
         for _ in 0..attempts {
             now = later(now, Duration::from_secs(60));
             window.advance(now);
-            let (batch, _) = window.take(now).unwrap();
+            let (batch, _) = window.take(usize::MAX, now).unwrap();
             window.finish(batch, vec![Outcome::Failed(failure.clone())], now);
             plan = window.plan(now);
             window.committed();
@@ -144,7 +145,7 @@ fn a_dead_letter_frees_its_key_once_it_is_durable() {
     assert_eq!((plan.checkpoint, plan.dead.len()), (1, 1));
     assert_eq!(window.n_ready(), 0);
     window.committed();
-    assert_eq!(seqs(&window.take(now)), [2]);
+    assert_eq!(seqs(&window.take(usize::MAX, now)), [2]);
 }
 
 #[test]
@@ -161,11 +162,11 @@ fn a_due_time_beyond_reason_is_brought_to_one_longest_backoff() {
         error: "no".into(),
     };
     let mut window: Window<(), ()> = Window::new(options(), 9, vec![row(5, i64::MAX), row(3, 0)], 1, now);
-    assert_eq!(seqs(&window.take(now)), [3]);
-    assert!(window.take(now).is_none());
+    assert_eq!(seqs(&window.take(usize::MAX, now)), [3]);
+    assert!(window.take(usize::MAX, now).is_none());
     let now = later(now, Duration::from_secs(60));
     window.advance(now);
-    assert_eq!(seqs(&window.take(now)), [5]);
+    assert_eq!(seqs(&window.take(usize::MAX, now)), [5]);
 }
 
 #[test]
@@ -190,15 +191,15 @@ fn a_checkpoint_that_passes_only_others_items_waits_for_company() {
 fn items_given_back_lose_no_attempt_and_can_be_tried_one_by_one() {
     let now = now();
     let mut window = window(&["a", "a", ""], now);
-    let (batch, _) = window.take(now).unwrap();
+    let (batch, _) = window.take(usize::MAX, now).unwrap();
     window.give_back(batch, false);
-    let taken = window.take(now);
+    let taken = window.take(usize::MAX, now);
     assert_eq!(seqs(&taken), [1, 2, 3]);
     let (batch, tasks) = taken.unwrap();
     assert!(tasks.iter().all(|task| task.attempt == 1));
     window.give_back(batch, true);
-    assert_eq!(seqs(&window.take(now)), [1]);
-    assert_eq!(seqs(&window.take(now)), [3]);
+    assert_eq!(seqs(&window.take(usize::MAX, now)), [1]);
+    assert_eq!(seqs(&window.take(usize::MAX, now)), [3]);
 }
 
 #[test]

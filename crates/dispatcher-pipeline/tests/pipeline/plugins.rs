@@ -5,7 +5,7 @@ use std::{
     path::Path,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -48,6 +48,16 @@ pub(crate) struct Item {
     pub(crate) replay: bool,
 }
 
+/// Makes a plugin do something else.
+#[derive(Default)]
+pub(crate) struct Switch(Arc<AtomicBool>);
+
+impl Switch {
+    pub(crate) fn throw(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
 /// A plugin's script, and what it was asked and took. Handlers and sinks share it.
 #[derive(Clone)]
 pub(crate) struct Plugin {
@@ -72,6 +82,17 @@ impl Plugin {
     /// One that takes everything.
     pub(crate) fn willing() -> Plugin {
         Plugin::new(|_, _| Act::Take)
+    }
+
+    /// One that does this until the switch is thrown, and from then on that.
+    pub(crate) fn switched(
+        at_first: impl Fn(&Item) -> Act + Send + Sync + 'static,
+        then: impl Fn(&Item) -> Act + Send + Sync + 'static,
+    ) -> (Plugin, Switch) {
+        let switch = Switch::default();
+        let is_thrown = switch.0.clone();
+        let script = move |item: &Item, _| if is_thrown.load(Ordering::SeqCst) { then(item) } else { at_first(item) };
+        (Plugin::new(script), switch)
     }
 
     pub(crate) fn opening(
@@ -288,7 +309,7 @@ fn number(callback: &Callback) -> u64 {
 /// Short waits, and few attempts.
 pub(crate) fn quick(options: ConsumerOptions) -> ConsumerOptions {
     ConsumerOptions {
-        attempts: 5,
+        attempts: Some(5),
         backoff: Backoff { first: Duration::from_millis(5), max: Duration::from_millis(40), factor: 2.0 },
         timeout: Duration::from_secs(20),
         park_after: Duration::from_millis(20),
