@@ -1,10 +1,12 @@
 //! The load generator: a process of its own, one thread, one epoll.
 //!
-//! Closed loop: each connection sends its next request when the answer to the former is read. On its standard output it
+//! Closed loop: each connection sends its next request when the answer to the former is read. Or at a fixed rate, whatever
+//! the server does: a request that finds all connections busy waits from the moment it was due. On its standard output it
 //! prints [`Warm`] once all connections are open and warmed up, waits for a line on its standard input, and prints
 //! [`Load`] when it is through. Any answer but 200 and OK ends it.
 
 use std::{
+    collections::VecDeque,
     io::{self, BufRead, ErrorKind, Read, Write},
     net::SocketAddr,
     process,
@@ -12,7 +14,6 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use clap::Args;
 use hdrhistogram::Histogram;
 use memchr::memmem;
 use mio::{Events, Interest, Poll, Token, net::TcpStream};
@@ -24,12 +25,37 @@ use crate::{proc, request::Request};
 const STALLED_AFTER: Duration = Duration::from_secs(10);
 
 /// What to send where.
-#[derive(Args)]
-pub(crate) struct LoadArgs {
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct LoadPlan {
     pub(crate) address: SocketAddr,
     pub(crate) connections: usize,
-    pub(crate) warmup: f64,
+    /// Closed loop.
+    pub(crate) warmup: Span,
+    pub(crate) measured: Span,
+    /// Requests per second; a closed loop without it.
+    pub(crate) rate: Option<f64>,
+}
+
+/// How long, or how many: whichever ends first.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct Span {
     pub(crate) seconds: f64,
+    pub(crate) requests: u64,
+}
+
+impl Span {
+    pub(crate) fn seconds(seconds: f64) -> Self {
+        Self { seconds, requests: u64::MAX }
+    }
+
+    /// So many, however long they take.
+    pub(crate) fn requests(requests: u64) -> Self {
+        Self { seconds: 24.0 * 60.0 * 60.0, requests }
+    }
+
+    fn time(self) -> Duration {
+        Duration::from_secs_f64(self.seconds)
+    }
 }
 
 /// First line: the connections are open and warm.
@@ -53,9 +79,9 @@ pub(crate) struct Load {
 }
 
 /// Runs the generator until it is through.
-pub(crate) fn run(args: &LoadArgs) -> Result<()> {
-    let mut generator = Generator::connect(args.address, args.connections)?;
-    let warm = generator.send_for(Duration::from_secs_f64(args.warmup))?;
+pub(crate) fn run(plan: &LoadPlan) -> Result<()> {
+    let mut generator = Generator::connect(plan.address, plan.connections)?;
+    let warm = generator.send_in_turn(plan.warmup)?;
     say(&Warm { requests: warm.len() })?;
 
     let mut go = String::new();
@@ -64,7 +90,10 @@ pub(crate) fn run(args: &LoadArgs) -> Result<()> {
 
     let cpu_before = proc::cpu(process::id())?;
     let began = Instant::now();
-    let waits = generator.send_for(Duration::from_secs_f64(args.seconds))?;
+    let waits = match plan.rate {
+        Some(rate) => generator.send_at(rate, plan.measured)?,
+        None => generator.send_in_turn(plan.measured)?,
+    };
     let seconds = began.elapsed().as_secs_f64();
     let cpu = proc::cpu(process::id())? - cpu_before;
     let percentile_us = |quantile| waits.value_at_quantile(quantile) as f64 / 1e3;
@@ -87,13 +116,15 @@ fn say(line: &impl Serialize) -> Result<()> {
 
 struct Generator {
     poll: Poll,
+    events: Events,
+    received: Vec<u8>,
     connections: Vec<Connection>,
     request: Request,
 }
 
 struct Connection {
     stream: TcpStream,
-    sent_at: Instant,
+    waits_since: Instant,
     answer: Vec<u8>, // What has arrived of an answer that is not complete yet.
 }
 
@@ -106,41 +137,35 @@ impl Generator {
             stream.set_nonblocking(true)?;
             let mut stream = TcpStream::from_std(stream);
             poll.registry().register(&mut stream, Token(idx), Interest::READABLE)?;
-            Ok(Connection { stream, sent_at: Instant::now(), answer: Vec::new() })
+            Ok(Connection { stream, waits_since: Instant::now(), answer: Vec::new() })
         });
         let connections = connections.collect::<Result<_>>()?;
-        Ok(Self { poll, connections, request: Request::new(&address.to_string()) })
+        let (events, received) = (Events::with_capacity(n_connections), vec![0; 16 * 1024]);
+        Ok(Self { poll, events, received, connections, request: Request::new(&address.to_string()) })
     }
 
-    /// Keeps one request under way on each connection for `time`, reads what is still under way after it, and returns
+    /// Keeps one request under way on each connection for `span`, reads what is still under way after it, and returns
     /// the waits in nanoseconds.
-    fn send_for(&mut self, time: Duration) -> Result<Histogram<u64>> {
-        let mut waits = Histogram::new_with_max(60_000_000_000, 3).expect("valid bounds");
-        let mut events = Events::with_capacity(self.connections.len());
-        let mut received = vec![0; 16 * 1024];
-
+    fn send_in_turn(&mut self, span: Span) -> Result<Histogram<u64>> {
+        let mut waits = no_waits();
+        let mut answered = Vec::with_capacity(self.connections.len());
         self.request.keep_fresh();
-        let until = Instant::now() + time;
-        for connection in &mut self.connections {
+        let until = Instant::now() + span.time();
+        let mut n_sent = 0;
+        for connection in self.connections.iter_mut().take(usize::try_from(span.requests).unwrap_or(usize::MAX)) {
             connection.send(self.request.next(), Instant::now())?;
+            n_sent += 1;
         }
-        let mut n_under_way = self.connections.len();
+        let mut n_under_way = n_sent;
         while n_under_way > 0 {
-            match self.poll.poll(&mut events, Some(STALLED_AFTER)) {
-                Err(err) if err.kind() == ErrorKind::Interrupted => continue,
-                polled => polled?,
-            }
-            ensure!(!events.is_empty(), "no answer on any of {n_under_way} connections for {STALLED_AFTER:?}");
-            self.request.keep_fresh();
-            for event in &events {
-                let connection = &mut self.connections[event.token().0];
-                if !connection.read(&mut received)? {
-                    continue;
-                }
-                let now = Instant::now();
-                waits.saturating_record((now - connection.sent_at).as_nanos() as u64);
-                if now < until {
+            let heard = self.read(STALLED_AFTER, &mut answered)?;
+            ensure!(heard, "no answer on any of {n_under_way} connections for {STALLED_AFTER:?}");
+            for idx in answered.drain(..) {
+                let (now, connection) = (Instant::now(), &mut self.connections[idx]);
+                waits.saturating_record((now - connection.waits_since).as_nanos() as u64);
+                if now < until && n_sent < span.requests {
                     connection.send(self.request.next(), now)?;
+                    n_sent += 1;
                 } else {
                     n_under_way -= 1;
                 }
@@ -148,11 +173,77 @@ impl Generator {
         }
         Ok(waits)
     }
+
+    /// Sends `rate` requests per second for `span`, reads what is still under way after it, and returns the waits in
+    /// nanoseconds.
+    ///
+    /// A wait begins when the request is sent; but when it was due while all connections were busy, it begins then. So
+    /// that the server's stalls count in full, and the generator's own lateness, up to a millisecond, does not.
+    fn send_at(&mut self, rate: f64, span: Span) -> Result<Histogram<u64>> {
+        let mut waits = no_waits();
+        let mut answered = Vec::with_capacity(self.connections.len());
+        let mut idle: VecDeque<usize> = (0..self.connections.len()).collect();
+        let n_requests = ((span.seconds * rate) as u64).min(span.requests);
+        let (mut n_sent, mut n_answered, mut n_kept_waiting) = (0, 0, 0);
+        let began = Instant::now();
+        let due_at = |nth: u64| began + Duration::from_secs_f64(nth as f64 / rate);
+        let mut heard_at = began;
+        while n_answered < n_requests {
+            let now = Instant::now();
+            let n_due = (((now - began).as_secs_f64() * rate) as u64 + 1).min(n_requests);
+            while n_sent < n_due
+                && let Some(idx) = idle.pop_front()
+            {
+                let since = if n_sent < n_kept_waiting { due_at(n_sent) } else { now };
+                self.connections[idx].send(self.request.next(), since)?;
+                n_sent += 1;
+            }
+            if n_sent < n_due {
+                n_kept_waiting = n_due;
+            }
+            let has_next = n_sent < n_requests && !idle.is_empty();
+            let timeout = if has_next { due_at(n_sent).saturating_duration_since(now) } else { STALLED_AFTER };
+            let heard = self.read(timeout, &mut answered)?;
+            let now = Instant::now();
+            if heard || n_answered == n_sent {
+                heard_at = now;
+            }
+            let silence = now - heard_at;
+            ensure!(silence < STALLED_AFTER, "no answer to any of {} requests for {silence:?}", n_sent - n_answered);
+            for idx in answered.drain(..) {
+                waits.saturating_record((now - self.connections[idx].waits_since).as_nanos() as u64);
+                idle.push_back(idx);
+                n_answered += 1;
+            }
+        }
+        Ok(waits)
+    }
+
+    /// Waits for at most `timeout`, and adds the connections whose answers are complete to `answered`. False when nothing
+    /// at all came.
+    fn read(&mut self, timeout: Duration, answered: &mut Vec<usize>) -> Result<bool> {
+        match self.poll.poll(&mut self.events, Some(timeout)) {
+            Err(err) if err.kind() == ErrorKind::Interrupted => return Ok(true),
+            polled => polled?,
+        }
+        self.request.keep_fresh();
+        for event in &self.events {
+            let idx = event.token().0;
+            if self.connections[idx].read(&mut self.received)? {
+                answered.push(idx);
+            }
+        }
+        Ok(!self.events.is_empty())
+    }
+}
+
+fn no_waits() -> Histogram<u64> {
+    Histogram::new_with_max(60_000_000_000, 3).expect("valid bounds")
 }
 
 impl Connection {
-    fn send(&mut self, request: &[u8], now: Instant) -> Result<()> {
-        self.sent_at = now;
+    fn send(&mut self, request: &[u8], waits_since: Instant) -> Result<()> {
+        self.waits_since = waits_since;
         // With one small request under way, the socket's buffer always has room for it.
         let n_sent = self.stream.write(request).context("cannot send a request")?;
         ensure!(n_sent == request.len(), "sent only {n_sent} of {} bytes", request.len());
@@ -180,7 +271,7 @@ impl Connection {
 }
 
 /// Whether `answer` is a whole response. Fails unless it is a 200 that says OK.
-fn is_complete(answer: &[u8]) -> Result<bool> {
+pub(crate) fn is_complete(answer: &[u8]) -> Result<bool> {
     let Some(head_len) = memmem::find(answer, b"\r\n\r\n").map(|at| at + 4) else { return Ok(false) };
     let (head, body) = answer.split_at(head_len);
     let Some(content_length) = content_length(head) else { bail!("no content-length: {}", printable(answer)) };
@@ -193,7 +284,7 @@ fn is_complete(answer: &[u8]) -> Result<bool> {
     Ok(true)
 }
 
-fn content_length(head: &[u8]) -> Option<usize> {
+pub(crate) fn content_length(head: &[u8]) -> Option<usize> {
     const NAME: &[u8] = b"content-length:";
     let line = memchr::memchr_iter(b'\n', head)
         .map(|at| &head[at + 1..])
