@@ -42,21 +42,7 @@ impl Backlog {
     /// Makes it, which takes about a minute for a million events.
     pub(crate) async fn make(cli: &Cli, programs: &Programs) -> Result<Self> {
         let (folder, n_events) = (new_folder(cli)?, cli.backlog);
-        let address = free_address()?;
-        // Whether it was synced while it was made is no matter here: the copies are.
-        let config = intake(address, "off")
-            + &forward(&[WAITING, ARCHIVE])
-            + &file_sink(WAITING, false)
-            + &file_sink(ARCHIVE, true);
-        let program = programs.of(Scenario::Drain);
-        let launch = Launch { name: "backlog", program, folder: folder.path(), address, told: Told::Config(config) };
-        let mut server = Server::start(&launch, cli).await?;
-        let mut archive = Archive::new(&folder.path().join(file_of(ARCHIVE)));
-        if let Err(err) = fill(&server, &mut archive, n_events, cli).await {
-            return Err(server.blame(err).await);
-        }
-        server.stop().await.context("making the backlog")?;
-        fs::remove_file(folder.path().join(file_of(ARCHIVE)))?;
+        fill("making the backlog", folder.path(), n_events, cli, programs).await?;
         Ok(Self { folder, n_events })
     }
 
@@ -76,7 +62,31 @@ impl Backlog {
     }
 }
 
-async fn fill(server: &Server, archive: &mut Archive, n_events: u64, cli: &Cli) -> Result<()> {
+/// Adds callbacks, and an event of each, to the journal in `folder`, which is made where it is missing.
+pub(crate) async fn fill(
+    what: &'static str,
+    folder: &Path,
+    n_events: u64,
+    cli: &Cli,
+    programs: &Programs,
+) -> Result<()> {
+    let address = free_address()?;
+    // Whether it was synced while it was made is no matter here: the copies are.
+    let config =
+        intake(address, "off") + &forward(&[WAITING, ARCHIVE]) + &file_sink(WAITING, false) + &file_sink(ARCHIVE, true);
+    let program = programs.of(Scenario::Drain);
+    let launch = Launch { name: what, program, folder, address, told: Told::Config(config) };
+    let mut server = Server::start(&launch, cli).await?;
+    let path = folder.join(file_of(ARCHIVE));
+    let (mut archive, mut progress) = (Archive::new(&path), Progress::new(what, n_events));
+    if let Err(err) = send(&server, &mut archive, &mut progress, n_events, cli).await {
+        return Err(server.blame(err).await);
+    }
+    server.stop().await.context(what)?;
+    Ok(fs::remove_file(path)?)
+}
+
+async fn send(server: &Server, archive: &mut Archive, progress: &mut Progress, n_events: u64, cli: &Cli) -> Result<()> {
     let plan = LoadPlan {
         address: server.address,
         connections: cli.connections[0],
@@ -87,7 +97,6 @@ async fn fill(server: &Server, archive: &mut Archive, n_events: u64, cli: &Cli) 
     let mut process = LoadProcess::start(&plan, cli)?;
     process.warm().await?;
     process.go().await?;
-    let mut progress = Progress::new("making the backlog", n_events);
     let mut show = interval(SHOW_EVERY);
     show.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut finish = pin!(process.finish());

@@ -17,7 +17,7 @@ use crate::{
     backlog::{ARCHIVE, Backlog, WAITING},
     cli::Cli,
     configuration::{LANES, file_of, file_sink, forward, http_sink, intake},
-    figures::{OTHERS, P50_MS, P99_MS, PEAK_RSS_MIB, PER_SECOND, Values},
+    figures::{CPU_US, OTHERS, P50_MS, P99_MS, PEAK_RSS_MIB, PER_SECOND, Values},
     load::{Load, LoadPlan, Span},
     load_process::LoadProcess,
     proc,
@@ -59,13 +59,15 @@ pub(crate) async fn measure(dead: Option<&Backlog>, cli: &Cli, programs: &Progra
 
 async fn measure_server(server: &Server, archive: &mut Archive, cli: &Cli) -> Result<Values> {
     let account = Account::open(server.pid())?;
-    let full = load(server, archive, Span::seconds(cli.warmup), None, cli).await?;
-    // Its connections are new, and nothing else is.
-    let easy = load(server, archive, Span::requests(1_000), Some(cli.rate), cli).await?;
+    let full = load(server, archive, Span::seconds(cli.warmup), Span::seconds(cli.seconds), None, cli).await?;
+    // Its connections are new, and nothing else is. Twice as long: it takes many waits to tell the longest hundredth.
+    let easy =
+        load(server, archive, Span::requests(1_000), Span::seconds(2.0 * cli.seconds), Some(cli.rate), cli).await?;
     let generator =
         [&full, &easy].map(|part| part.load.generator_cpu_us * part.load.requests as f64).iter().sum::<f64>();
     Ok(Values::from([
         (PER_SECOND, full.load.requests as f64 / full.seconds),
+        (CPU_US, full.cpu.as_secs_f64() * 1e6 / full.load.requests as f64),
         (P50_MS, easy.load.p50_us / 1e3),
         (P99_MS, easy.load.p99_us / 1e3),
         (PEAK_RSS_MIB, proc::peak_rss_mib(server.pid())?),
@@ -78,18 +80,26 @@ struct Part {
     load: Load,
     /// From the first request to the last line.
     seconds: f64,
+    /// What the server took meanwhile.
+    cpu: Duration,
 }
 
-async fn load(server: &Server, archive: &mut Archive, warmup: Span, rate: Option<f64>, cli: &Cli) -> Result<Part> {
-    let measured = Span::seconds(cli.seconds);
+async fn load(
+    server: &Server,
+    archive: &mut Archive,
+    warmup: Span,
+    measured: Span,
+    rate: Option<f64>,
+    cli: &Cli,
+) -> Result<Part> {
     let plan = LoadPlan { address: server.address, connections: cli.connections[0], warmup, measured, rate };
     let n_lines = archive.count()?; // All there will be of earlier loads.
     let mut process = LoadProcess::start(&plan, cli)?;
     let warm = process.warm().await?;
     archive.wait_for(n_lines + warm.requests).await?;
-    let began = Instant::now();
+    let (began, cpu_before) = (Instant::now(), proc::cpu(server.pid())?);
     process.go().await?;
     let load = process.finish().await?;
     archive.wait_for(n_lines + warm.requests + load.requests).await?;
-    Ok(Part { load, seconds: began.elapsed().as_secs_f64() })
+    Ok(Part { load, seconds: began.elapsed().as_secs_f64(), cpu: proc::cpu(server.pid())? - cpu_before })
 }

@@ -10,6 +10,7 @@ mod configuration;
 mod dead_sink;
 mod drain;
 mod figures;
+mod generator;
 mod load;
 mod load_process;
 mod machine;
@@ -27,6 +28,7 @@ mod scenario;
 mod server;
 mod statistics;
 mod table;
+mod trials;
 
 use std::{fs, process::ExitCode};
 

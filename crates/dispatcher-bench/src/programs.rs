@@ -22,14 +22,14 @@ impl Programs {
     /// Builds what is needed and not named in `cli`.
     pub(crate) async fn find(cli: &Cli) -> Result<Self> {
         let scenarios = cli.scenarios();
-        let needs = |of: fn(Scenario) -> bool| cli.soak.is_some() || scenarios.iter().copied().any(of);
+        let any = |of: fn(Scenario) -> bool| scenarios.iter().copied().any(of);
         let plain = &["--profile", "plain-release", "-p", "dispatcher-bench"];
-        let floor = find(&cli.floor, needs(Scenario::is_of_intake), "floor-warp", plain).await?;
-        let relays = scenarios.iter().any(|scenario| scenario.is_relay());
-        let floor_relay = find(&cli.floor_relay, relays, "floor-relay", plain).await?;
+        let floor = find(&cli.floor, any(Scenario::is_of_intake), "floor-warp", plain).await?;
+        let floor_relay = find(&cli.floor_relay, any(Scenario::is_relay), "floor-relay", plain).await?;
         let release = &["--release", "-p", "dispatcher"];
-        let dispatcher = find(&cli.dispatcher, needs(|scenario| scenario != Scenario::Floor), "dispatcher", release);
-        Ok(Self { floor, floor_relay, dispatcher: dispatcher.await? })
+        let needs_dispatcher = cli.soak.is_some() || any(|scenario| scenario != Scenario::Floor);
+        let dispatcher = find(&cli.dispatcher, needs_dispatcher, "dispatcher", release).await?;
+        Ok(Self { floor, floor_relay, dispatcher })
     }
 
     /// The program that serves `scenario`.

@@ -20,7 +20,7 @@ use mio::{
 };
 use tokio::time::sleep;
 
-use crate::load::content_length;
+use crate::generator::content_length;
 
 /// How long nothing may arrive while something is missing.
 const STALLED_AFTER: Duration = Duration::from_secs(20);

@@ -2,7 +2,7 @@
 //! a callback with OK.
 
 use std::{
-    fs,
+    fs::{self, File},
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
     time::{Duration, Instant},
@@ -13,11 +13,12 @@ use tempfile::TempDir;
 use tokio::time::sleep;
 
 use crate::{
-    backlog::{ARCHIVE, Backlog, WAITING},
+    backlog::{self, ARCHIVE, Backlog, WAITING},
     cli::Cli,
     configuration::{JOURNAL, file_sink, forward, intake},
     figures::{COLD_SECONDS, JOURNAL_GB, Values, WARM_SECONDS},
-    load::{self, LoadPlan, Span},
+    generator::is_complete,
+    load::{LoadPlan, Span},
     load_process::LoadProcess,
     programs::Programs,
     request::Request,
@@ -25,6 +26,7 @@ use crate::{
     server::{Launch, Server, Told, free_address, new_folder},
 };
 
+const DROP_CACHES: &str = "/proc/sys/vm/drop_caches";
 const ANSWERED_WITHIN: Duration = Duration::from_secs(60);
 
 /// The journal that is killed again and again.
@@ -33,9 +35,11 @@ pub(crate) struct Reopen {
 }
 
 impl Reopen {
-    pub(crate) fn prepare(backlog: &Backlog, cli: &Cli) -> Result<Self> {
+    /// Copies the backlog, and adds a quarter, so that a million events make a journal of 1 GB.
+    pub(crate) async fn prepare(backlog: &Backlog, cli: &Cli, programs: &Programs) -> Result<Self> {
         let folder = new_folder(cli)?;
         backlog.copy_to(folder.path())?;
+        backlog::fill("making the larger journal", folder.path(), backlog.n_events / 4, cli, programs).await?;
         Ok(Self { folder })
     }
 
@@ -112,7 +116,7 @@ fn callback(address: SocketAddr, request: &[u8]) -> Result<(), Error> {
     stream.set_read_timeout(Some(ANSWERED_WITHIN))?;
     stream.write_all(request)?;
     let (mut answer, mut received) = (Vec::new(), [0; 4096]);
-    while !load::is_complete(&answer)? {
+    while !is_complete(&answer)? {
         let n_read = stream.read(&mut received)?;
         ensure!(n_read > 0, "it closed the connection without an answer");
         answer.extend_from_slice(&received[..n_read]);
@@ -120,8 +124,17 @@ fn callback(address: SocketAddr, request: &[u8]) -> Result<(), Error> {
     Ok(())
 }
 
+/// Fails when the page cache must not be dropped.
+pub(crate) fn check_drop_caches() -> Result<()> {
+    File::options().write(true).open(DROP_CACHES).map(drop).with_context(no_drop)
+}
+
 /// As after the machine was started: nothing of the journal is in memory.
 fn drop_caches() -> Result<()> {
     rustix::fs::sync(); // Only what is on the disk can be dropped.
-    fs::write("/proc/sys/vm/drop_caches", "3").context("cannot drop the page cache: --drop-caches takes root")
+    fs::write(DROP_CACHES, "3").with_context(no_drop)
+}
+
+fn no_drop() -> String {
+    format!("cannot write to {DROP_CACHES}: leave out --drop-caches, or run this as root outside of a container")
 }

@@ -4,16 +4,13 @@ use anyhow::Result;
 use serde::Serialize;
 
 use crate::{
-    backlog::Backlog,
     cli::Cli,
-    dead_sink, drain,
-    figures::{Trial, Values, figures},
+    figures::Trial,
     machine,
     measure::{Measurement, measure},
     programs::Programs,
-    relay::{self, Relay},
-    reopen::Reopen,
     scenario::Scenario,
+    trials::{Prepared, run_trial, summary},
 };
 
 /// All that was measured.
@@ -99,84 +96,4 @@ async fn run_pair(
         (of(Scenario::Floor).await?, measured)
     };
     Ok(Pair { round, fdatasync_us, floor, measured })
-}
-
-/// What takes long to make, and is made once.
-struct Prepared {
-    backlog: Option<Backlog>,
-    reopen: Option<Reopen>,
-}
-
-impl Prepared {
-    async fn make(scenarios: &[Scenario], cli: &Cli, programs: &Programs) -> Result<Self> {
-        let mut prepared = Self { backlog: None, reopen: None };
-        if scenarios.iter().any(|scenario| !scenario.is_relay()) {
-            let backlog = Backlog::make(cli, programs).await?;
-            if scenarios.contains(&Scenario::Reopen) {
-                prepared.reopen = Some(Reopen::prepare(&backlog, cli)?);
-            }
-            prepared.backlog = Some(backlog);
-        }
-        Ok(prepared)
-    }
-
-    fn backlog(&self) -> &Backlog {
-        self.backlog.as_ref().expect("made, as a scenario needs it")
-    }
-
-    fn reopen(&self) -> &Reopen {
-        self.reopen.as_ref().expect("made, as a scenario needs it")
-    }
-}
-
-async fn run_trial(
-    round: usize,
-    scenario: Scenario,
-    prepared: &Prepared,
-    cli: &Cli,
-    programs: &Programs,
-) -> Result<Trial> {
-    let fdatasync_us = machine::fdatasync_us(&cli.dir())?;
-    let beside_first = round % 2 == 1;
-    let (measured, beside): (Values, Option<Values>) = match scenario {
-        Scenario::Drain => (drain::measure(prepared.backlog(), cli, programs).await?, None),
-        Scenario::Reopen => (prepared.reopen().measure(cli, programs).await?, None),
-        Scenario::DeadSink => {
-            let of = |dead| dead_sink::measure(dead, cli, programs);
-            let (dead, without) = (Some(prepared.backlog()), None);
-            in_turn(beside_first, of, dead, without).await?
-        }
-        scenario => {
-            let of = |relay| relay::measure(scenario, relay, cli, programs);
-            in_turn(beside_first, of, Relay::Dispatcher, Relay::Floor).await?
-        }
-    };
-    Ok(Trial { round, scenario, fdatasync_us, measured, beside })
-}
-
-/// Measures both, one right after the other.
-async fn in_turn<T, F: Future<Output = Result<Values>>>(
-    beside_first: bool,
-    measure: impl Fn(T) -> F,
-    measured: T,
-    beside: T,
-) -> Result<(Values, Option<Values>)> {
-    if beside_first {
-        let beside = measure(beside).await?;
-        Ok((measure(measured).await?, Some(beside)))
-    } else {
-        let measured = measure(measured).await?;
-        Ok((measured, Some(measure(beside).await?)))
-    }
-}
-
-fn summary(trial: &Trial) -> String {
-    let figures = figures(trial.scenario, std::slice::from_ref(trial));
-    let parts = figures.iter().map(|figure| {
-        let beside = figure.beside.map_or_else(String::new, |beside| format!(" (beside {beside:.2})"));
-        format!("{} {:.2}{beside}", figure.text, figure.measured)
-    });
-    let parts: Vec<_> = parts.collect();
-    let (fdatasync_us, others) = (trial.fdatasync_us, trial.taken_by_others() * 100.0);
-    format!("{}  {}; fdatasync {fdatasync_us:.0} µs  others {others:.0} %", trial.scenario, parts.join(", "))
 }

@@ -6,7 +6,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use reqwest::{Client, header::CONTENT_TYPE, redirect};
+use reqwest::{Client, Url, header::CONTENT_TYPE, redirect};
 use rustls::{ClientConfig, RootCertStore, crypto::ring};
 use tokio::sync::{Semaphore, mpsc};
 use warp::{Filter, http::Response};
@@ -14,17 +14,18 @@ use warp::{Filter, http::Response};
 /// How many callbacks may wait; further ones wait for room before they are answered.
 const QUEUE: usize = 100_000;
 
-type Queue = mpsc::Sender<(String, Bytes)>;
+type Callback = (String, Bytes);
 
 #[tokio::main]
 async fn main() {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let [listen, url, in_flight] = args.as_slice() else { panic!("floor-relay ADDRESS URL IN_FLIGHT") };
     let listen: SocketAddr = listen.parse().expect("an address");
+    let url: Url = url.parse().expect("a URL");
     let in_flight = in_flight.parse().expect("how many requests may be under way");
 
     let (queue, queued) = mpsc::channel(QUEUE);
-    tokio::spawn(relay(queued, url.clone(), in_flight));
+    tokio::spawn(relay(queued, url, in_flight));
     let callback = warp::post()
         .and(warp::path!("callback"))
         .and(warp::query::raw())
@@ -34,7 +35,7 @@ async fn main() {
     warp::serve(callback).run(listen).await;
 }
 
-async fn accept(query: String, body: Bytes, queue: Queue) -> Response<&'static str> {
+async fn accept(query: String, body: Bytes, queue: mpsc::Sender<Callback>) -> Response<&'static str> {
     // Copied, since a slice of hyper's buffer would hold all of that for as long as it waits.
     let queued = queue.send((query, Bytes::copy_from_slice(&body))).await;
     let (status, reply) = match queued {
@@ -45,14 +46,14 @@ async fn accept(query: String, body: Bytes, queue: Queue) -> Response<&'static s
 }
 
 /// Posts what is queued, `in_flight` at once.
-async fn relay(mut queued: mpsc::Receiver<(String, Bytes)>, url: String, in_flight: usize) {
-    let (client, url) = (client(in_flight), Arc::<str>::from(url));
-    let permits = Arc::new(Semaphore::new(in_flight));
+async fn relay(mut queued: mpsc::Receiver<Callback>, url: Url, in_flight: usize) {
+    let (client, permits) = (client(in_flight), Arc::new(Semaphore::new(in_flight)));
     while let Some((query, body)) = queued.recv().await {
         let permit = permits.clone().acquire_owned().await.expect("never closed");
-        let (client, url) = (client.clone(), url.clone());
+        let (client, mut url) = (client.clone(), url.clone());
         tokio::spawn(async move {
-            let request = client.post(format!("{url}?{query}")).header(CONTENT_TYPE, "application/json").body(body);
+            url.set_query(Some(&query));
+            let request = client.post(url).header(CONTENT_TYPE, "application/json").body(body);
             let posted = async { request.send().await?.error_for_status()?.bytes().await };
             if let Err(err) = posted.await {
                 eprintln!("lost a callback: {err}");
