@@ -1,6 +1,6 @@
 //! What the scenarios behind the intake measure, how it is compared, and the bars that the project set itself.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, iter};
 
 use serde::Serialize;
 
@@ -39,10 +39,10 @@ pub(crate) struct Trial {
 }
 
 impl Trial {
-    /// In the worse of both measurements.
-    pub(crate) fn taken_by_others(&self) -> f64 {
-        let beside = self.beside.iter().flat_map(|values| values.get(OTHERS));
-        highest(self.measured.get(OTHERS).into_iter().chain(beside).copied())
+    /// In the worse of both measurements; none where it was not measured.
+    pub(crate) fn taken_by_others(&self) -> Option<f64> {
+        let all = iter::once(&self.measured).chain(&self.beside);
+        all.filter_map(|values| values.get(OTHERS).copied()).reduce(f64::max)
     }
 }
 

@@ -88,7 +88,7 @@ impl Report {
             server_cores: cli.server_cores.clone(),
             generator_cores: cli.generator_cores.clone(),
             fdatasync_us: (!disk.is_empty()).then(|| median(disk)),
-            taken_by_others: highest(taken.chain(trials.iter().map(Trial::taken_by_others))),
+            taken_by_others: highest(taken.chain(trials.iter().filter_map(Trial::taken_by_others))),
             bars: bars(&rows, &soaks),
             rows,
             figures: Scenario::value_variants().iter().flat_map(|&scenario| figures(scenario, &trials)).collect(),

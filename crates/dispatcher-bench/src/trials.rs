@@ -97,6 +97,7 @@ pub(crate) fn summary(trial: &Trial) -> String {
         let beside = figure.beside.map_or_else(String::new, |beside| format!(" (beside {})", short(beside)));
         format!("{} {}{beside}", figure.text, short(figure.measured))
     });
-    let (parts, others) = (parts.collect::<Vec<_>>().join(", "), trial.taken_by_others() * 100.0);
-    format!("{}  {parts}; fdatasync {:.0} µs  others {others:.0} %", trial.scenario, trial.fdatasync_us)
+    let parts = parts.collect::<Vec<_>>().join(", ");
+    let others = trial.taken_by_others().map_or_else(String::new, |taken| format!("  others {:.0} %", taken * 100.0));
+    format!("{}  {parts}; fdatasync {:.0} µs{others}", trial.scenario, trial.fdatasync_us)
 }
