@@ -16,6 +16,8 @@ mod handler;
 mod health;
 mod limiter;
 mod pipeline;
+#[cfg(test)]
+mod simulation;
 mod sink;
 mod status;
 mod steering;
