@@ -23,6 +23,8 @@ mod options;
 mod pipeline;
 mod pool;
 mod replay;
+#[cfg(test)]
+mod simulation;
 mod sink;
 mod source;
 mod status;
