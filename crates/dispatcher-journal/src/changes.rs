@@ -8,7 +8,8 @@ use crate::{
     Change, Dead, NewReplay, Skipped, Stream,
     copy::{copy, is_whole},
     records::history,
-    transaction::{Tables, Trouble},
+    transaction::Tables,
+    trouble::Trouble,
 };
 
 impl Tables<'_> {

@@ -30,6 +30,7 @@ mod schema;
 mod shared;
 mod tail;
 mod transaction;
+mod trouble;
 mod upkeep;
 mod writer;
 

@@ -1,16 +1,17 @@
 //! What the writer does to the tables.
 
-use std::{collections::HashMap, fmt, mem, sync::Arc, time::Duration};
+use std::{collections::HashMap, mem, sync::Arc, time::Duration};
 
 use dispatcher_core::{Callback, Timestamp};
-use rusqlite::{Connection, OptionalExtension, Statement, ffi, types::ToSqlOutput, types::ValueRef};
+use rusqlite::{Connection, OptionalExtension, Statement, types::ToSqlOutput, types::ValueRef};
 
 use crate::{
-    Attempt, Commit, Emitted, Ends, EventRow, JournalError, Pending, Start, Stream, find,
+    Attempt, Commit, Emitted, Ends, EventRow, Pending, Start, Stream, find,
     row::{
         CALLBACK_COLUMNS, CALLBACK_WIDTH, EVENT_COLUMNS, EVENT_WIDTH, EventPlace, Names, StoredEvent, callback_values,
         checksum, event_values, identity_bytes, integer, text,
     },
+    trouble::Trouble,
 };
 
 /// The tables, as the one writer sees them.
@@ -359,69 +360,4 @@ fn consumers(connection: &Connection) -> rusqlite::Result<HashMap<Arc<str>, Stre
         }
     }
     Ok(consumers)
-}
-
-/// Why a transaction failed.
-#[derive(Clone, Debug)]
-pub(crate) struct Trouble {
-    pub(crate) fault: Fault,
-    pub(crate) reason: Arc<str>,
-}
-
-/// Whose fault that was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fault {
-    /// A sync failed. What the disk holds is unknown: after an error the kernel may take pages for clean that it never
-    /// wrote, so that the next sync succeeds and means nothing.
-    Sync,
-    /// The disk or the machine: full, an error, no memory, a lock held by someone else. It may pass.
-    Disk,
-    /// What was asked for, or a damaged page. Other work may succeed.
-    Own,
-}
-
-impl Trouble {
-    pub(crate) fn own(reason: String) -> Trouble {
-        Trouble { fault: Fault::Own, reason: reason.into() }
-    }
-}
-
-impl From<Trouble> for JournalError {
-    fn from(trouble: Trouble) -> JournalError {
-        match trouble.fault {
-            Fault::Sync => JournalError::Poisoned(trouble.reason),
-            Fault::Disk | Fault::Own => JournalError::Failed(trouble.reason),
-        }
-    }
-}
-
-impl fmt::Display for Trouble {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.reason)
-    }
-}
-
-impl From<rusqlite::Error> for Trouble {
-    fn from(err: rusqlite::Error) -> Trouble {
-        let extended = err.sqlite_error().map_or(0, |err| err.extended_code);
-        let fault = match extended {
-            ffi::SQLITE_IOERR_FSYNC | ffi::SQLITE_IOERR_DIR_FSYNC => Fault::Sync,
-            _ => match extended & 0xff {
-                ffi::SQLITE_FULL
-                | ffi::SQLITE_IOERR
-                | ffi::SQLITE_READONLY
-                | ffi::SQLITE_CANTOPEN
-                | ffi::SQLITE_BUSY
-                | ffi::SQLITE_LOCKED
-                | ffi::SQLITE_PROTOCOL
-                | ffi::SQLITE_NOMEM => Fault::Disk,
-                _ => Fault::Own,
-            },
-        };
-        let reason = match extended {
-            0 => err.to_string(),
-            _ => format!("{err} (SQLite error {extended})"),
-        };
-        Trouble { fault, reason: reason.into() }
-    }
 }

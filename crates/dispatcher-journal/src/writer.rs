@@ -1,5 +1,10 @@
 //! The one thread that writes: it takes what waits, commits it in one transaction, and tells all who wait.
 
+mod health;
+#[cfg(test)]
+mod hooked;
+mod recall;
+
 use std::{
     collections::VecDeque,
     fs::File,
@@ -9,26 +14,27 @@ use std::{
     time::{Duration, Instant},
 };
 
-use dispatcher_core::Timestamp;
 use rusqlite::{Connection, config::DbConfig};
-use tracing::{error, info, warn};
+use tracing::{error, warn};
 
 use crate::{
-    Appended, CallbackRow, Change, Health, JournalError,
+    Appended, CallbackRow, Change, JournalError,
     dedupe::Dedupe,
     port::{AppendOp, Done, weight},
     shared::{Request, Shared, lock},
     tail::Tail,
-    transaction::{Fault, Tables, Trouble},
+    transaction::Tables,
+    trouble::{Fault, Trouble},
     upkeep::{self, Upkeep},
 };
 
 /// How many rows go into one transaction, so that none of them waits long for the others.
 const BATCH: usize = 512;
-/// How many rows are read at once to remember what was appended before the start.
-const RECALL: i64 = 512;
 /// How long nothing must wait before the write-ahead log is copied into the file.
 const IDLE: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+pub(crate) use hooked::Hooked;
 
 /// Runs until the journal is closed. Owns the connection and the lock until then.
 pub(crate) fn run(mut connection: Connection, lock: File, shared: &Arc<Shared>, dedupe: Dedupe, ready: &Ready) {
@@ -338,44 +344,6 @@ impl<'c> Writer<'c> {
         self.shared.finish(&mut self.results);
     }
 
-    /// After a transaction that succeeded.
-    fn recover(&mut self) {
-        if self.failing.take().is_some() {
-            self.shared.set_health(Health::Ok);
-            info!(unrecorded = mem::take(&mut self.unrecorded), "the journal writes again");
-        }
-    }
-
-    /// After one that failed. A consumer's own fault is the consumer's to tell.
-    fn suffer(&mut self, trouble: &Trouble, has_appends: bool) {
-        match trouble.fault {
-            Fault::Sync => self.poison(&trouble.reason),
-            Fault::Own if !has_appends => {}
-            Fault::Disk | Fault::Own => {
-                if self.failing.replace(trouble.reason.clone()).is_none() {
-                    error!(
-                        reason = %trouble,
-                        "the journal cannot write, and callbacks are refused until it can; it tries again with each \
-                         that comes; free space on its disk, or see to the disk"
-                    );
-                }
-                self.shared.set_health(Health::Failing(trouble.reason.clone()));
-            }
-        }
-    }
-
-    fn poison(&mut self, reason: &Arc<str>) {
-        if self.poisoned.is_none() {
-            error!(
-                %reason,
-                "the journal could not sync to its disk, so that nothing more can be promised: callbacks are refused from \
-                 now on; look for disk errors in the kernel's log, then restart the dispatcher"
-            );
-            self.poisoned = Some(reason.clone());
-            self.shared.set_health(Health::Poisoned(reason.clone()));
-        }
-    }
-
     fn look_after_log(&mut self, upkeep: fn(&mut Upkeep, &Connection) -> rusqlite::Result<()>) {
         if self.poisoned.is_some() {
             return;
@@ -393,39 +361,6 @@ impl<'c> Writer<'c> {
             }
         }
         self.shared.tallies.wal_bytes.store(self.upkeep.bytes(), Ordering::Relaxed);
-    }
-
-    /// Remembers some more of what was appended before the start, newest first.
-    fn recall(&mut self) {
-        let Some(before) = self.recall_before.take() else { return };
-        match self.recall_some(before) {
-            Ok(next) => self.recall_before = next,
-            Err(err) => warn!(%err, "repeats of callbacks from before the start may be stored again"),
-        }
-    }
-
-    fn recall_some(&mut self, before: u64) -> rusqlite::Result<Option<u64>> {
-        let now = self.now();
-        let clock = Timestamp::now();
-        let mut statement = self
-            .tables
-            .connection()
-            .prepare_cached("SELECT seq, at, identity FROM callbacks WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2")?;
-        let mut rows = statement.query((before.cast_signed(), RECALL))?;
-        let mut next = None;
-        while let Some(row) = rows.next()? {
-            let (seq, at, identity): (i64, i64, Option<[u8; 16]>) = (row.get(0)?, row.get(1)?, row.get(2)?);
-            let age = clock.since(Timestamp::from_millis(at)).as_millis();
-            let since = now - i64::try_from(age).unwrap_or(i64::MAX / 2);
-            let seq = seq.cast_unsigned();
-            match identity {
-                Some(identity) if !self.dedupe.recall(u128::from_be_bytes(identity), seq, since, now) => {
-                    return Ok(None);
-                }
-                _ => next = Some(seq),
-            }
-        }
-        Ok(next)
     }
 
     fn now(&self) -> i64 {
@@ -465,34 +400,5 @@ impl Drop for Watch<'_> {
             error!("the journal's writer has failed, and callbacks are refused from now on; restart the dispatcher");
             self.0.abort(&"its writer has failed".into());
         }
-    }
-}
-
-/// What a test may do to the writer.
-#[cfg(test)]
-pub(crate) struct Hooked<'a, 'c> {
-    pub(crate) tables: &'a mut Tables<'c>,
-    shared: &'a Shared,
-    recalled: bool,
-}
-
-#[cfg(test)]
-impl Hooked<'_, '_> {
-    /// From here on readers have to read the file.
-    pub(crate) fn forget_tail(&self) {
-        *lock(&self.shared.tail) = Tail::default();
-    }
-
-    /// Whether all that is to be remembered of earlier runs is.
-    pub(crate) fn has_recalled(&self) -> bool {
-        self.recalled
-    }
-
-    /// Makes the disk full: the file may have so many more pages than it has now.
-    pub(crate) fn limit_pages(&self, more: Option<i64>) {
-        let connection = self.tables.connection();
-        let pages: i64 = connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
-        let limit = more.map_or(i64::from(u32::MAX) - 1, |more| pages + more);
-        connection.pragma_update_and_check(None, "max_page_count", limit, |_| Ok(())).unwrap();
     }
 }
