@@ -6,7 +6,8 @@ use rusqlite::{OptionalExtension, params};
 
 use crate::{
     Change, Dead, NewReplay, Skipped, Stream,
-    copy::{copy, is_whole},
+    copy::{copy, dead_crc, is_whole},
+    mend, meta,
     records::history,
     transaction::Tables,
     trouble::Trouble,
@@ -38,12 +39,17 @@ impl Tables<'_> {
             copy = earlier;
         }
         let history = history(self.connection(), stream, dead.seq, tried)?;
+        // The place is given by hand: SQLite's own would come again once the last dead letter is gone.
+        let place = self.last_place()? + 1;
+        let crc = dead_crc(dead, self.at, &copy, &history);
         self.connection()
             .prepare_cached(
-                "INSERT OR REPLACE INTO dead (consumer, seq, at, first_at, reason, attempts, copy, history)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                "INSERT OR REPLACE INTO dead
+                 (rowid, consumer, seq, at, first_at, reason, attempts, copy, history, crc)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
             )?
             .execute(params![
+                place,
                 owner,
                 dead.seq.cast_signed(),
                 self.at.as_millis(),
@@ -51,9 +57,22 @@ impl Tables<'_> {
                 dead.reason,
                 dead.attempts,
                 copy,
-                history
+                history,
+                crc
             ])?;
         Ok(())
+    }
+
+    /// The place of the last dead letter that there ever was.
+    fn last_place(&self) -> rusqlite::Result<i64> {
+        let sql = "SELECT max(coalesce((SELECT max(rowid) FROM dead), 0),
+                              coalesce((SELECT value FROM meta WHERE key = 'dead_mark'), 0))";
+        self.connection().prepare_cached(sql)?.query_row([], |row| row.get(0))
+    }
+
+    /// To be called before dead letters are deleted: their places are given to no others.
+    pub(crate) fn mark_places(&self) -> rusqlite::Result<()> {
+        meta::set(self.connection(), "dead_mark", self.last_place()?)
     }
 
     fn copy_of_dead(&self, owner: &str, seq: u64) -> rusqlite::Result<Option<String>> {
@@ -63,6 +82,7 @@ impl Tables<'_> {
     }
 
     pub(crate) fn remove_dead(&self, owner: &str, seq: u64) -> Result<u64, Trouble> {
+        self.mark_places()?;
         let mut statement = self.connection().prepare_cached("DELETE FROM dead WHERE consumer = ?1 AND seq = ?2")?;
         Ok(statement.execute((owner, seq.cast_signed()))? as u64)
     }
@@ -107,8 +127,10 @@ impl Tables<'_> {
             let sql = format!("UPDATE {table} SET consumer = ?2 WHERE consumer = ?1");
             self.connection().execute(&sql, (&**from, &**to))?;
         }
+        mend::vouch(self.connection(), Some(to))?;
         self.consumers_changed = true;
         self.consumers.remove(from);
+        self.running.remove(from);
         self.consumers.insert(to.clone(), stream);
         Ok(1)
     }
@@ -117,19 +139,23 @@ impl Tables<'_> {
         if !self.consumers.contains_key(consumer) {
             return Err(unknown(consumer));
         }
+        self.mark_places()?;
         for table in ["checkpoint", "pending", "dead", "attempts", "progress", "skipped"] {
             self.connection().execute(&format!("DELETE FROM {table} WHERE consumer = ?1"), [&**consumer])?;
         }
         self.consumers_changed = true;
         self.consumers.remove(consumer);
+        self.running.remove(consumer);
         Ok(1)
     }
 
     fn begin_replay(&mut self, replay: &NewReplay) -> Result<u64, Trouble> {
         let last = replay.last.min(self.ends().of(replay.stream));
-        let first = replay.first.max(1);
-        let last_place: i64 =
-            self.connection().query_row("SELECT coalesce(max(rowid), 0) FROM dead", [], |row| row.get(0))?;
+        let mut first = replay.first.max(1);
+        if replay.dead_of.is_none() {
+            first = first.max(self.gone[replay.stream as usize].floor + 1);
+        }
+        let last_place = self.last_place()?;
         self.connection().execute(
             "INSERT INTO replays (at, target, stream, dead_of, first, last, last_place, spec)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
@@ -146,12 +172,7 @@ impl Tables<'_> {
         )?;
         let id = self.connection().last_insert_rowid();
         let consumer: Arc<str> = format!("replay:{id}").into();
-        self.connection().execute(
-            "INSERT INTO checkpoint (consumer, stream, seq) VALUES (?1, ?2, ?3)",
-            params![&*consumer, replay.stream.as_str(), (first - 1).min(last).cast_signed()],
-        )?;
-        self.consumers_changed = true;
-        self.consumers.insert(consumer, replay.stream);
+        self.put_consumer(consumer, replay.stream, (first - 1).min(last))?;
         Ok(id.cast_unsigned())
     }
 
@@ -167,6 +188,7 @@ impl Tables<'_> {
         }
         self.consumers_changed = true;
         self.consumers.remove(&*consumer);
+        self.running.remove(&*consumer);
         Ok(id)
     }
 }

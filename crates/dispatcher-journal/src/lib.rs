@@ -12,26 +12,40 @@
 //! of a row and its checksum, `dedupe` the memory of repeats, `upkeep` the write-ahead log, `tail` the newest rows in
 //! memory.
 
+mod blocks;
 mod change;
 mod changes;
 mod commit;
 mod copy;
 mod dedupe;
 mod error;
+mod evict;
+mod filesystem;
 mod find;
+mod gone;
+mod holds;
 mod journal;
+mod mend;
+mod meta;
+mod migration;
 mod options;
 mod port;
 mod reader;
 mod records;
 mod replay;
 mod row;
+mod rules;
+mod safety_copy;
 mod schema;
 mod shared;
+mod sundries;
 mod tail;
 mod transaction;
+mod trim;
+mod trimmer;
 mod trouble;
 mod upkeep;
+mod vacuum;
 mod writer;
 
 #[cfg(test)]
@@ -41,7 +55,7 @@ pub use change::Change;
 pub use commit::{Attempt, Commit, Dead, Emitted, Pending, Skipped};
 pub use error::{AppendError, Health, JournalError, OpenError};
 pub use journal::Journal;
-pub use options::{JournalOptions, Overdue, Retention, Start, Stream, Sync, WhenBlocked};
+pub use options::{HeldUp, JournalOptions, Overdue, Retention, Start, Stream, Sync, WhenBlocked};
 pub use port::{Append, Port};
 pub use reader::Reader;
 pub use records::{Consumer, DeadLetter, Parked};

@@ -3,12 +3,12 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use dispatcher_core::{Key, Response, Timestamp};
-use rusqlite::{Connection, Row as Columns, types::Type};
+use rusqlite::{Connection, OptionalExtension, Row as Columns, types::Type};
 use serde_json::{Value, json};
 
 use crate::{
-    Attempt, CallbackRow, EventRow, JournalError, Pending, Reader, Replay, Row, Skipped, Stream, copy, find,
-    reader::limit,
+    Attempt, CallbackRow, Dead, EventRow, JournalError, Pending, Reader, Replay, Row, Skipped, Stream, copy, find,
+    meta, reader::limit,
 };
 
 /// A consumer that was registered at some time.
@@ -52,6 +52,14 @@ pub struct DeadLetter {
     pub history: Vec<Attempt>,
     /// The row, and its callback's, as JSON text.
     pub copy: String,
+    /// Whether this is no longer what was stored: a bit of it has flipped. Its copy is then not delivered.
+    pub damaged: bool,
+}
+
+impl DeadLetter {
+    fn trusted_copy<T>(&self, read: impl FnOnce(&str) -> Option<T>) -> Option<T> {
+        if self.damaged { None } else { read(&self.copy) }
+    }
 }
 
 impl Reader {
@@ -131,11 +139,11 @@ impl Reader {
     pub fn passed(&mut self, consumer: &str, seq: u64) -> Result<(Option<Timestamp>, Option<Timestamp>), JournalError> {
         let when = |sql: &str| -> rusqlite::Result<Option<Timestamp>> {
             let mut statement = self.connection.prepare_cached(sql)?;
-            let at: Option<i64> = statement.query_row((consumer, seq.cast_signed()), |row| row.get(0))?;
+            let at: Option<i64> = statement.query_row((consumer, seq.cast_signed()), |row| row.get(0)).optional()?;
             Ok(at.map(Timestamp::from_millis))
         };
-        let before = when("SELECT max(at) FROM progress WHERE consumer = ?1 AND seq < ?2")?;
-        let after = when("SELECT min(at) FROM progress WHERE consumer = ?1 AND seq >= ?2")?;
+        let before = when("SELECT at FROM progress WHERE consumer = ?1 AND seq < ?2 ORDER BY seq DESC LIMIT 1")?;
+        let after = when("SELECT at FROM progress WHERE consumer = ?1 AND seq >= ?2 ORDER BY seq LIMIT 1")?;
         Ok((before, after))
     }
 
@@ -144,23 +152,7 @@ impl Reader {
     /// # Errors
     /// When they could not be read now.
     pub fn dead(&mut self, consumer: &str, after: u64, max_rows: usize) -> Result<Vec<DeadLetter>, JournalError> {
-        let mut statement = self.connection.prepare_cached(
-            "SELECT seq, rowid, at, first_at, reason, attempts, history, copy FROM dead
-             WHERE consumer = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3",
-        )?;
-        let dead = statement.query_map((consumer, after.cast_signed(), limit(max_rows)), |row| {
-            Ok(DeadLetter {
-                seq: unsigned(row, 0)?,
-                place: unsigned(row, 1)?,
-                at: time(row, 2)?,
-                first_at: time(row, 3)?,
-                reason: row.get(4)?,
-                attempts: row.get(5)?,
-                history: attempts_of(&row.get::<_, String>(6)?),
-                copy: row.get(7)?,
-            })
-        })?;
-        Ok(dead.collect::<Result<_, _>>()?)
+        self.dead_letters(consumer, after, u64::MAX >> 1, u64::MAX >> 1, max_rows)
     }
 
     /// How many dead letters each consumer has that has any.
@@ -187,8 +179,8 @@ impl Reader {
         last_place: u64,
         max_rows: usize,
     ) -> Result<Vec<Row<EventRow>>, JournalError> {
-        let rows = self.copies(consumer, after, last, last_place, max_rows)?;
-        rows.into_iter().map(|(seq, text)| self.event_or_copy(seq, &text)).collect()
+        let letters = self.dead_letters(consumer, after, last, last_place, max_rows)?;
+        letters.iter().map(|letter| self.event_or_copy(letter)).collect()
     }
 
     /// The callbacks that dead letters of a consumer keep, as [`dead_events`](Reader::dead_events) gives events.
@@ -203,13 +195,13 @@ impl Reader {
         last_place: u64,
         max_rows: usize,
     ) -> Result<Vec<Row<CallbackRow>>, JournalError> {
-        let rows = self.copies(consumer, after, last, last_place, max_rows)?;
-        rows.into_iter().map(|(seq, text)| self.callback_or_copy(seq, &text)).collect()
+        let letters = self.dead_letters(consumer, after, last, last_place, max_rows)?;
+        letters.iter().map(|letter| self.callback_or_copy(letter)).collect()
     }
 
-    fn event_or_copy(&mut self, seq: u64, text: &str) -> Result<Row<EventRow>, JournalError> {
-        Ok(match self.event(seq)? {
-            Row::Damaged { seq, reason } => match copy::event(text, &mut self.rows.names) {
+    fn event_or_copy(&mut self, letter: &DeadLetter) -> Result<Row<EventRow>, JournalError> {
+        Ok(match self.event(letter.seq)? {
+            Row::Damaged { seq, reason } => match letter.trusted_copy(|text| copy::event(text, &mut self.rows.names)) {
                 Some(event) => Row::Intact(event),
                 None => Row::Damaged { seq, reason },
             },
@@ -217,31 +209,54 @@ impl Reader {
         })
     }
 
-    fn callback_or_copy(&mut self, seq: u64, text: &str) -> Result<Row<CallbackRow>, JournalError> {
-        Ok(match self.callback(seq)? {
-            Row::Damaged { seq, reason } => match copy::callback(text, &mut self.rows.names) {
-                Some(callback) => Row::Intact(callback),
-                None => Row::Damaged { seq, reason },
-            },
+    fn callback_or_copy(&mut self, letter: &DeadLetter) -> Result<Row<CallbackRow>, JournalError> {
+        Ok(match self.callback(letter.seq)? {
+            Row::Damaged { seq, reason } => {
+                match letter.trusted_copy(|text| copy::callback(text, &mut self.rows.names)) {
+                    Some(callback) => Row::Intact(callback),
+                    None => Row::Damaged { seq, reason },
+                }
+            }
             intact @ Row::Intact(_) => intact,
         })
     }
 
-    fn copies(
+    fn dead_letters(
         &mut self,
         consumer: &str,
         after: u64,
         last: u64,
         last_place: u64,
         max_rows: usize,
-    ) -> Result<Vec<(u64, String)>, JournalError> {
+    ) -> Result<Vec<DeadLetter>, JournalError> {
+        let unchecked = meta::number(&self.connection, "dead_unchecked")?;
         let mut statement = self.connection.prepare_cached(
-            "SELECT seq, copy FROM dead WHERE consumer = ?1 AND seq > ?2 AND seq <= ?3 AND rowid <= ?4
-             ORDER BY seq LIMIT ?5",
+            "SELECT seq, rowid, at, first_at, reason, attempts, history, copy, crc FROM dead
+             WHERE consumer = ?1 AND seq > ?2 AND seq <= ?3 AND rowid <= ?4 ORDER BY seq LIMIT ?5",
         )?;
-        let places = (consumer, after.cast_signed(), last.cast_signed(), last_place.cast_signed(), limit(max_rows));
-        let rows = statement.query_map(places, |row| Ok((unsigned(row, 0)?, row.get(1)?)))?;
-        Ok(rows.collect::<Result<_, _>>()?)
+        let range = (consumer, after.cast_signed(), last.cast_signed(), last_place.cast_signed(), limit(max_rows));
+        let dead = statement.query_map(range, |row| {
+            let (history, copy): (String, String) = (row.get(6)?, row.get(7)?);
+            let (seq, at) = (unsigned(row, 0)?, time(row, 2)?);
+            let dead = Dead { seq, reason: row.get(4)?, attempts: row.get(5)?, first_at: time(row, 3)? };
+            let crc: Option<i64> = row.get(8)?;
+            let place = unsigned(row, 1)?;
+            Ok(DeadLetter {
+                seq,
+                place,
+                at,
+                first_at: dead.first_at,
+                attempts: dead.attempts,
+                history: attempts_of(&history),
+                damaged: match crc {
+                    Some(crc) => crc != i64::from(copy::dead_crc(&dead, at, &copy, &history)),
+                    None => place > unchecked,
+                },
+                reason: dead.reason,
+                copy,
+            })
+        })?;
+        Ok(dead.collect::<Result<_, _>>()?)
     }
 
     /// All replays, the newest first; those that have not ended among them.

@@ -18,14 +18,16 @@ use rusqlite::{Connection, config::DbConfig};
 use tracing::{error, warn};
 
 use crate::{
-    Appended, CallbackRow, Change, JournalError,
+    Appended, CallbackRow, Change, JournalError, Retention,
     dedupe::Dedupe,
     port::{AppendOp, Done, weight},
     shared::{Request, Shared, lock},
     tail::Tail,
     transaction::Tables,
+    trimmer::{Step, Trimmer},
     trouble::{Fault, Trouble},
     upkeep::{self, Upkeep},
+    vacuum,
 };
 
 /// How many rows go into one transaction, so that none of them waits long for the others.
@@ -37,19 +39,29 @@ const IDLE: Duration = Duration::from_secs(1);
 pub(crate) use hooked::Hooked;
 
 /// Runs until the journal is closed. Owns the connection and the lock until then.
-pub(crate) fn run(mut connection: Connection, lock: File, shared: &Arc<Shared>, dedupe: Dedupe, ready: &Ready) {
+pub(crate) fn run(
+    mut connection: Connection,
+    lock: File,
+    shared: &Arc<Shared>,
+    dedupe: Dedupe,
+    retention: Option<Retention>,
+    ready: &Ready,
+) {
     let _watch = Watch(shared);
     let upkeep = Upkeep::new(&mut connection);
-    let tables = Tables::new(&connection);
-    let poisoned = match (tables, upkeep) {
-        (Ok(tables), Ok(upkeep)) => {
+    let poisoned = match upkeep.map_err(Trouble::from).and_then(|upkeep| {
+        let mut tables = Tables::new(&connection)?;
+        let trimmer = retention.map(|retention| Trimmer::new(retention, &mut tables, shared)).transpose()?;
+        vacuum::measure(&connection, shared)?;
+        Ok(Writer::new(shared, tables, upkeep, trimmer, dedupe))
+    }) {
+        Ok(mut writer) => {
             let _ = ready.send(Ok(()));
-            let mut writer = Writer::new(shared, tables, upkeep, dedupe);
             writer.run();
             writer.poisoned.is_some()
         }
-        (Err(err), _) | (_, Err(err)) => {
-            let _ = ready.send(Err(err));
+        Err(trouble) => {
+            let _ = ready.send(Err(trouble));
             return;
         }
     };
@@ -68,15 +80,18 @@ pub(crate) fn run(mut connection: Connection, lock: File, shared: &Arc<Shared>, 
 }
 
 /// Where the thread says whether it could start.
-pub(crate) type Ready = std::sync::mpsc::SyncSender<rusqlite::Result<()>>;
+pub(crate) type Ready = std::sync::mpsc::SyncSender<Result<(), Trouble>>;
 
 struct Writer<'c> {
     shared: &'c Shared,
     tables: Tables<'c>,
     upkeep: Upkeep,
+    trimmer: Option<Trimmer>,
     dedupe: Dedupe,
     /// The monotonic clock counts from here.
     opened: Instant,
+    /// When the last batch was done, or the log was last copied for want of one.
+    busy_at: Instant,
     /// Callbacks before this seq are not yet remembered; `None` when all are that need to be.
     recall_before: Option<u64>,
     poisoned: Option<Arc<str>>,
@@ -97,14 +112,22 @@ struct Writer<'c> {
 }
 
 impl<'c> Writer<'c> {
-    fn new(shared: &'c Shared, tables: Tables<'c>, upkeep: Upkeep, dedupe: Dedupe) -> Writer<'c> {
+    fn new(
+        shared: &'c Shared,
+        tables: Tables<'c>,
+        upkeep: Upkeep,
+        trimmer: Option<Trimmer>,
+        dedupe: Dedupe,
+    ) -> Writer<'c> {
         let recall_before = dedupe.is_on().then(|| tables.ends().callbacks + 1);
         Writer {
             shared,
             tables,
             upkeep,
+            trimmer,
             dedupe,
             opened: Instant::now(),
+            busy_at: Instant::now(),
             recall_before,
             poisoned: None,
             failing: None,
@@ -127,8 +150,12 @@ impl<'c> Writer<'c> {
             }
             if !self.appends.is_empty() || !self.requests.is_empty() {
                 self.write_batch();
+                self.busy_at = Instant::now();
                 self.look_after_log(Upkeep::after_commit);
                 self.recall();
+                if self.trimmer.as_mut().is_some_and(Trimmer::is_starved) {
+                    self.trim();
+                }
             } else if self.shared.is_stopping() {
                 if mem::replace(&mut sealed, true) {
                     return;
@@ -137,21 +164,48 @@ impl<'c> Writer<'c> {
                 self.shared.seal();
             } else if self.recall_before.is_some() {
                 self.recall();
-            } else {
+            } else if !self.trim() {
                 self.rest();
             }
         }
     }
 
     fn rest(&mut self) {
+        let until_step = self.trimmer.as_ref().filter(|_| self.poisoned.is_none()).map(Trimmer::due_in);
         if !self.upkeep.is_behind() || self.poisoned.is_some() {
-            self.shared.sleep(thread::park);
+            match until_step {
+                Some(span) => self.shared.sleep(|| thread::park_timeout(span)),
+                None => self.shared.sleep(thread::park),
+            }
             return;
         }
-        let began = Instant::now();
-        self.shared.sleep(|| thread::park_timeout(IDLE));
-        if began.elapsed() >= IDLE {
+        let until_idle = IDLE.saturating_sub(self.busy_at.elapsed());
+        self.shared.sleep(|| thread::park_timeout(until_step.map_or(until_idle, |span| span.min(until_idle))));
+        if self.busy_at.elapsed() >= IDLE {
+            self.busy_at = Instant::now();
             self.look_after_log(Upkeep::when_idle);
+        }
+    }
+
+    /// Takes a step of retention, if one is due: whether there may be another at once.
+    fn trim(&mut self) -> bool {
+        let Some(trimmer) = self.trimmer.as_mut().filter(|trimmer| trimmer.due_in() == Duration::ZERO) else {
+            return false;
+        };
+        if self.poisoned.is_some() {
+            return false;
+        }
+        match trimmer.step(&mut self.tables, self.shared) {
+            Ok(step) => {
+                self.look_after_log(Upkeep::after_commit);
+                step == Step::Worked
+            }
+            Err(trouble) => {
+                if trouble.fault == Fault::Sync {
+                    self.poison(&trouble.reason);
+                }
+                false
+            }
         }
     }
 

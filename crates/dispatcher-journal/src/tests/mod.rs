@@ -3,6 +3,7 @@
 mod appending;
 mod committing;
 mod damage;
+mod migrating;
 mod opening;
 mod repeats;
 mod trouble;
