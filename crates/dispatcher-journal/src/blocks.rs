@@ -28,13 +28,8 @@ impl LastBlock {
             return Ok(LastBlock { block: 0, callback: u64::MAX });
         };
         let block = block_of(last);
-        // Those at or below the floor were put back for their events, and are seen to elsewhere.
-        let floor = meta::number(connection, "callbacks_floor")?;
-        let sql = "SELECT min(callback) FROM events WHERE seq > ?1 AND callback > ?2";
-        let range = ((block * BLOCK).cast_signed(), floor.cast_signed());
-        let read = connection.query_row(sql, range, |row| row.get::<_, Option<i64>>(0));
         // Where that cannot be read, they may refer to any.
-        let callback = read.map_or(0, |callback| callback.map_or(u64::MAX, i64::cast_unsigned));
+        let callback = smallest(connection, block * BLOCK).unwrap_or(0);
         Ok(LastBlock { block, callback })
     }
 
@@ -52,13 +47,31 @@ impl LastBlock {
         Ok(())
     }
 
-    /// Up to which seq no callback is referred to by an event above `after`.
+    /// Up to which seq no callback is referred to by an event above `after`. Of the block of that event the rest is read:
+    /// where little comes, a block lasts for long.
     pub(crate) fn unreferred(&self, connection: &Connection, after: u64) -> rusqlite::Result<u64> {
+        let block = after / BLOCK;
+        let (first, rest) = match smallest(connection, after) {
+            Ok(smallest) => (block + 1, smallest),
+            // Not readable: what was noted of the whole of it.
+            Err(_) => (block, u64::MAX),
+        };
         let sql = "SELECT min(callback) FROM blocks WHERE block >= ?1";
-        let stored: Option<i64> =
-            connection.prepare_cached(sql)?.query_row([(after / BLOCK).cast_signed()], |row| row.get(0))?;
-        Ok(stored.map_or(u64::MAX, i64::cast_unsigned).min(self.callback).saturating_sub(1))
+        let stored: Option<i64> = connection.prepare_cached(sql)?.query_row([first.cast_signed()], |row| row.get(0))?;
+        let last = if self.block >= first { self.callback } else { u64::MAX };
+        Ok(stored.map_or(u64::MAX, i64::cast_unsigned).min(rest).min(last).saturating_sub(1))
     }
+}
+
+/// The smallest callback that events of one block refer to: of those above `after`, which is in that block or before it.
+fn smallest(connection: &Connection, after: u64) -> rusqlite::Result<u64> {
+    // Those at or below the floor were put back for their events, and are seen to elsewhere.
+    let floor = meta::number(connection, "callbacks_floor")?;
+    let sql = "SELECT min(callback) FROM events WHERE seq > ?1 AND seq <= ?2 AND callback > ?3";
+    let end = (after / BLOCK + 1) * BLOCK;
+    let range = (after.cast_signed(), end.cast_signed(), floor.cast_signed());
+    let smallest: Option<i64> = connection.prepare_cached(sql)?.query_row(range, |row| row.get(0))?;
+    Ok(smallest.map_or(u64::MAX, i64::cast_unsigned))
 }
 
 /// Forgets the blocks that have no event above `floor`.

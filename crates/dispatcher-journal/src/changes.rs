@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use dispatcher_core::Timestamp;
 use rusqlite::{OptionalExtension, params};
 
 use crate::{
@@ -32,16 +33,18 @@ impl Tables<'_> {
     /// Writes a dead letter of `owner`, of whom `tried` – the same, or a replay – has tried it.
     pub(crate) fn put_dead(&self, owner: &str, tried: &str, stream: Stream, dead: &Dead) -> Result<(), Trouble> {
         let mut copy = copy(self.connection(), stream, dead.seq);
+        let mut is_sound = true;
         if !is_whole(&copy)
-            && let Some(earlier) = self.copy_of_dead(owner, dead.seq)?
+            && let Some((earlier, was_sound)) = self.copy_of_dead(owner, dead.seq)?
         {
             // It was dead before, and retention has deleted its row since.
-            copy = earlier;
+            (copy, is_sound) = (earlier, was_sound);
         }
         let history = history(self.connection(), stream, dead.seq, tried)?;
         // The place is given by hand: SQLite's own would come again once the last dead letter is gone.
         let place = self.last_place()? + 1;
-        let crc = dead_crc(dead, self.at, &copy, &history);
+        // What was damaged before gets no checksum: writing it anew makes it no better.
+        let crc = is_sound.then(|| dead_crc(dead, self.at, &copy, &history));
         self.connection()
             .prepare_cached(
                 "INSERT OR REPLACE INTO dead
@@ -75,10 +78,23 @@ impl Tables<'_> {
         meta::set(self.connection(), "dead_mark", self.last_place()?)
     }
 
-    fn copy_of_dead(&self, owner: &str, seq: u64) -> rusqlite::Result<Option<String>> {
-        let mut statement =
-            self.connection().prepare_cached("SELECT copy FROM dead WHERE consumer = ?1 AND seq = ?2")?;
-        statement.query_row((owner, seq.cast_signed()), |row| row.get(0)).optional()
+    /// The copy in the dead letter that is there, and whether it is as it was stored.
+    fn copy_of_dead(&self, owner: &str, seq: u64) -> rusqlite::Result<Option<(String, bool)>> {
+        let unchecked: i64 = meta::get(self.connection(), "dead_unchecked")?.unwrap_or(0);
+        let mut statement = self.connection().prepare_cached(
+            "SELECT rowid, at, first_at, reason, attempts, copy, history, crc FROM dead WHERE consumer = ?1 AND seq = ?2",
+        )?;
+        let found = statement.query_row((owner, seq.cast_signed()), |row| {
+            let (at, first_at) = (Timestamp::from_millis(row.get(1)?), Timestamp::from_millis(row.get(2)?));
+            let dead = Dead { seq, reason: row.get(3)?, attempts: row.get(4)?, first_at };
+            let (copy, history): (String, String) = (row.get(5)?, row.get(6)?);
+            let is_sound = match row.get::<_, Option<i64>>(7)? {
+                Some(crc) => crc == i64::from(dead_crc(&dead, at, &copy, &history)),
+                None => row.get::<_, i64>(0)? <= unchecked,
+            };
+            Ok((copy, is_sound))
+        });
+        found.optional()
     }
 
     pub(crate) fn remove_dead(&self, owner: &str, seq: u64) -> Result<u64, Trouble> {

@@ -159,6 +159,10 @@ impl Journal {
         self.inner.close();
     }
 
+    pub(crate) fn request(&self, request: Request) -> Result<(), JournalError> {
+        self.inner.shared.request(request)
+    }
+
     #[cfg(test)]
     pub(crate) fn hook(&self, hook: impl FnOnce(&mut writer::Hooked<'_, '_>) + Send + 'static) {
         let (done, wait) = mpsc::sync_channel(1);
@@ -169,6 +173,12 @@ impl Journal {
         self.inner.shared.request(Request::Hook(hook)).unwrap();
         // When the hook panics it is dropped with its sender.
         let _ = wait.recv();
+    }
+
+    /// Up to where rows may be missing.
+    #[cfg(test)]
+    pub(crate) fn hook_gone(&self, stream: Stream) -> u64 {
+        self.inner.shared.gone(stream).last()
     }
 
     /// Whether all that is to be remembered of earlier runs is.

@@ -12,10 +12,13 @@
 //! of a row and its checksum, `dedupe` the memory of repeats, `upkeep` the write-ahead log, `tail` the newest rows in
 //! memory.
 
+mod backup;
 mod blocks;
 mod change;
 mod changes;
+mod check;
 mod commit;
+mod compact;
 mod copy;
 mod dedupe;
 mod error;
@@ -51,7 +54,9 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub use backup::Backup;
 pub use change::Change;
+pub use check::{Check, Checked, DamagedRange, Progress};
 pub use commit::{Attempt, Commit, Dead, Emitted, Pending, Skipped};
 pub use error::{AppendError, Health, JournalError, OpenError};
 pub use journal::Journal;

@@ -81,6 +81,17 @@ pub(crate) fn mend(connection: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
+/// Rows of either table whose checksum does not hold, a sentence each.
+pub(crate) fn damaged(connection: &Connection) -> rusqlite::Result<Vec<String>> {
+    let mut damaged = Vec::new();
+    for (table, columns) in [("checkpoint", &CHECKPOINT[..]), ("pending", &PENDING[..])] {
+        let rows = read(connection, table, columns)?;
+        let bad = rows.iter().filter(|row| !row.is_intact());
+        damaged.extend(bad.map(|row| format!("a row of {table} fails its checksum: {row}")));
+    }
+    Ok(damaged)
+}
+
 /// A row of either table.
 struct Cells {
     cells: Vec<Cell>,

@@ -66,6 +66,17 @@ impl Reader {
         if let Some(rows) = lock(&self.rows.shared.tail).callbacks.page(after + 1, end, max_rows.min(PAGE), max_bytes) {
             return Ok(rows.into_iter().map(Row::Intact).collect());
         }
+        self.stored_callbacks(after, end, max_rows, max_bytes)
+    }
+
+    /// The same from the file, whatever is in memory.
+    pub(crate) fn stored_callbacks(
+        &mut self,
+        after: u64,
+        end: u64,
+        max_rows: usize,
+        max_bytes: usize,
+    ) -> Result<Vec<Row<CallbackRow>>, JournalError> {
         let sql = format!("SELECT {CALLBACK_COLUMNS}, crc FROM callbacks {RANGE}");
         self.page(Stream::Callbacks, &sql, after, end, max_rows, max_bytes, |rows, _, row| {
             let callback = rows.callback(row)?;
@@ -100,6 +111,17 @@ impl Reader {
         if let Some(rows) = lock(&self.rows.shared.tail).events.page(after + 1, end, max_rows.min(PAGE), max_bytes) {
             return Ok(rows.into_iter().map(Row::Intact).collect());
         }
+        self.stored_events(after, end, max_rows, max_bytes)
+    }
+
+    /// The same from the file, whatever is in memory.
+    pub(crate) fn stored_events(
+        &mut self,
+        after: u64,
+        end: u64,
+        max_rows: usize,
+        max_bytes: usize,
+    ) -> Result<Vec<Row<EventRow>>, JournalError> {
         let sql = format!("SELECT {EVENT_COLUMNS}, crc FROM events {RANGE}");
         self.page(Stream::Events, &sql, after, end, max_rows, max_bytes, |rows, connection, row| {
             let event = rows.event(connection, row)?;
@@ -340,7 +362,7 @@ fn scan<T>(
 }
 
 /// Whether the disk or the file, rather than the moment, is what keeps a page from being read.
-fn is_unreadable(err: &rusqlite::Error) -> bool {
+pub(crate) fn is_unreadable(err: &rusqlite::Error) -> bool {
     err.sqlite_error().is_some_and(|err| match err.extended_code & 0xff {
         ffi::SQLITE_CORRUPT | ffi::SQLITE_NOTADB => true,
         // Memory that ran out and locks that were not had are I/O errors too, and pass.

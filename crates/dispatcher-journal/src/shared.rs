@@ -15,6 +15,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::{
     AppendError, Change, Commit, Health, HeldUp, JournalError, Overdue, Start, Stream,
+    compact::Compacted,
     gone::Gone,
     port::{AppendOp, Done, PortQueue},
     tail::Tail,
@@ -112,6 +113,11 @@ pub(crate) enum Request {
     Change {
         change: Change,
         reply: oneshot::Sender<Result<u64, JournalError>>,
+    },
+    /// A step of compacting, outside of any transaction; the first also copies the log into the file.
+    Compact {
+        begins: bool,
+        reply: oneshot::Sender<Result<Compacted, JournalError>>,
     },
     #[cfg(test)]
     Hook(Box<dyn FnOnce(&mut crate::writer::Hooked<'_, '_>) + Send>),

@@ -35,6 +35,9 @@ const SELDOM: Duration = Duration::from_millis(100);
 /// How many rows more are called overdue at a time while the file is too large.
 const PRESSED: u64 = 1000;
 
+/// For how long records of what was skipped and of replays stay at least: they are few, and for people.
+const RECORDS: Duration = Duration::from_secs(7 * 24 * 3600);
+
 /// What a step came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
@@ -210,7 +213,7 @@ impl Trimmer {
                 }
                 Ok(false)
             }
-            Stage::Records => Ok(tables.trim_records(before(self.rules.longest()))? > 0),
+            Stage::Records => Ok(tables.trim_records(before(self.rules.longest().max(RECORDS)))? > 0),
             Stage::Dead => {
                 let Some(keep) = self.retention.keep_dead_for else { return Ok(false) };
                 let deleted = tables.trim_dead(before(keep))?;

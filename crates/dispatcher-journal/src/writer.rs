@@ -19,6 +19,7 @@ use tracing::{error, warn};
 
 use crate::{
     Appended, CallbackRow, Change, JournalError, Retention,
+    compact::Compacted,
     dedupe::Dedupe,
     port::{AppendOp, Done, weight},
     shared::{Request, Shared, lock},
@@ -187,6 +188,30 @@ impl<'c> Writer<'c> {
         }
     }
 
+    fn compact(&mut self, begins: bool) -> Result<Compacted, Trouble> {
+        if let Some(reason) = &self.poisoned {
+            return Err(Trouble { fault: Fault::Sync, reason: reason.clone() });
+        }
+        let connection = self.tables.connection();
+        if begins {
+            self.look_after_log(Upkeep::when_idle);
+        }
+        let step = vacuum::some(connection).and_then(|()| {
+            vacuum::measure(connection, self.shared)?;
+            Ok(Compacted { free: vacuum::pages(connection)?.1, page_size: vacuum::page_size(connection)? })
+        });
+        self.look_after_log(match &step {
+            Ok(Compacted { free: 0, .. }) => Upkeep::when_idle,
+            _ => Upkeep::after_commit,
+        });
+        if let Err(trouble) = &step
+            && trouble.fault == Fault::Sync
+        {
+            self.poison(&trouble.reason);
+        }
+        step
+    }
+
     /// Takes a step of retention, if one is due: whether there may be another at once.
     fn trim(&mut self) -> bool {
         let Some(trimmer) = self.trimmer.as_mut().filter(|trimmer| trimmer.due_in() == Duration::ZERO) else {
@@ -243,6 +268,10 @@ impl<'c> Writer<'c> {
     fn next_requests(&mut self, mut room: usize) -> Vec<Request> {
         let mut requests = Vec::new();
         while let Some(request) = self.requests.pop_front() {
+            if let Request::Compact { begins, reply } = request {
+                let _ = reply.send(self.compact(begins).map_err(JournalError::from));
+                continue;
+            }
             let rows = match &request {
                 Request::Commit { commit, .. } => {
                     let events: usize = commit.events.iter().map(|emitted| emitted.events.len()).sum();
@@ -252,6 +281,7 @@ impl<'c> Writer<'c> {
                 Request::Register { .. } => 1,
                 Request::Change { change: Change::Discard { seqs, .. }, .. } => seqs.len(),
                 Request::Change { .. } => 1,
+                Request::Compact { .. } => 0,
                 #[cfg(test)]
                 Request::Hook(_) => 0,
             };
@@ -263,7 +293,8 @@ impl<'c> Writer<'c> {
             let request = match request {
                 Request::Hook(hook) => {
                     let recalled = self.recall_before.is_none();
-                    hook(&mut Hooked { tables: &mut self.tables, shared: self.shared, recalled });
+                    let trimmer = self.trimmer.as_mut();
+                    hook(&mut Hooked { tables: &mut self.tables, trimmer, shared: self.shared, recalled });
                     continue;
                 }
                 other => other,
@@ -308,6 +339,7 @@ impl<'c> Writer<'c> {
                         answers.push(tables.register(consumer, *stream, *start)?);
                     }
                     Request::Change { change, .. } => answers.push(tables.change(change)?),
+                    Request::Compact { .. } => answers.push(0),
                     #[cfg(test)]
                     Request::Hook(_) => answers.push(0),
                 }
@@ -439,6 +471,8 @@ fn finish_requests(requests: impl IntoIterator<Item = Request>, outcome: Result<
             Request::Change { reply, .. } => {
                 let _ = reply.send(answer);
             }
+            // These were answered before they came into a batch.
+            Request::Compact { .. } => {}
             #[cfg(test)]
             Request::Hook(_) => {}
         }

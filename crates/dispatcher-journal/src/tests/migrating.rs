@@ -246,8 +246,8 @@ fn callbacks_of_blocks_that_an_old_format_filled_stay_as_long_as_those() {
     let journal = place.open();
     journal.hook(|hooked| {
         let (last, connection) = (hooked.tables.last_block, hooked.tables.connection());
-        assert_eq!(last.unreferred(connection, 0).unwrap(), 0, "nobody knows");
-        assert_eq!(last.unreferred(connection, 2047).unwrap(), 0, "the second block has an event left");
-        assert_eq!(last.unreferred(connection, 2048).unwrap(), 6, "the last block is known");
+        assert_eq!(last.unreferred(connection, 0).unwrap(), 0, "nobody knows of the second block");
+        assert_eq!(last.unreferred(connection, 1024).unwrap(), 6, "it is read, and the last is known");
+        assert_eq!(last.unreferred(connection, 2500).unwrap(), u64::MAX - 1, "there is none");
     });
 }

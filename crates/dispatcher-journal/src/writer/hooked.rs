@@ -1,10 +1,11 @@
 //! What a test may do to the writer, on its thread and between its batches.
 
-use super::{Shared, Tables, Tail, lock};
+use super::{Shared, Step, Tables, Tail, Trimmer, lock};
 
 /// The writer, in the hands of a test.
 pub(crate) struct Hooked<'a, 'c> {
     pub(crate) tables: &'a mut Tables<'c>,
+    pub(super) trimmer: Option<&'a mut Trimmer>,
     pub(super) shared: &'a Shared,
     pub(super) recalled: bool,
 }
@@ -13,6 +14,13 @@ impl Hooked<'_, '_> {
     /// From here on readers have to read the file.
     pub(crate) fn forget_tail(&self) {
         *lock(&self.shared.tail) = Tail::default();
+    }
+
+    /// A whole round of retention, and what was left of the one under way.
+    pub(crate) fn trim(&mut self) {
+        let trimmer = self.trimmer.as_mut().unwrap();
+        while trimmer.step(self.tables, self.shared).unwrap() == Step::Worked {}
+        while trimmer.step(self.tables, self.shared).unwrap() == Step::Worked {}
     }
 
     /// Whether all that is to be remembered of earlier runs is.
