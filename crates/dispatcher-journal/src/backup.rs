@@ -157,7 +157,8 @@ impl Reader {
         // What retention has deleted meanwhile is partly here; what is not is no damage.
         for stream in [Stream::Callbacks, Stream::Events] {
             let now = self.rows.shared.gone(stream);
-            let gone = gone::Gone { swept: now.last().max(start[stream as usize].swept), ..start[stream as usize] };
+            let start = start[stream as usize];
+            let gone = gone::Gone { swept: now.last().max(start.swept).min(ends.of(stream)), ..start };
             gone::write(&copy, stream, gone)?;
             meta::set(&copy, &format!("{stream}_mark"), ends.of(stream).cast_signed())?;
         }
@@ -212,7 +213,11 @@ fn copy_rows(
 ) -> Result<u64, JournalError> {
     let names: Vec<&str> = columns.split(", ").collect();
     let key = names[..*keys].join(", ");
-    let behind = format!("({key}) > ({})", vec!["?"; *keys].join(", "));
+    let behind = match keys {
+        // A search for what is larger begins on the page of the last one, which may be the one that cannot be read.
+        1 => format!("{key} >= ? + 1"),
+        _ => format!("({key}) > ({})", vec!["?"; *keys].join(", ")),
+    };
     let until = range.map_or(String::new(), |(_, last)| format!("AND seq <= {last}"));
     let first = format!("SELECT {columns} FROM {table} ORDER BY {key} LIMIT {ROWS}");
     let next = format!("SELECT {columns} FROM {table} WHERE {behind} {until} ORDER BY {key} LIMIT {ROWS}");

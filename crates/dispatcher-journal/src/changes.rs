@@ -8,8 +8,8 @@ use rusqlite::{OptionalExtension, params};
 use crate::{
     Change, Dead, NewReplay, Skipped, Stream,
     copy::{copy, dead_crc, is_whole},
+    letters::history,
     mend, meta,
-    records::history,
     transaction::Tables,
     trouble::Trouble,
 };

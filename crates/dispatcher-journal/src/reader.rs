@@ -77,8 +77,7 @@ impl Reader {
         max_rows: usize,
         max_bytes: usize,
     ) -> Result<Vec<Row<CallbackRow>>, JournalError> {
-        let sql = format!("SELECT {CALLBACK_COLUMNS}, crc FROM callbacks {RANGE}");
-        self.page(Stream::Callbacks, &sql, after, end, max_rows, max_bytes, |rows, _, row| {
+        self.page(Stream::Callbacks, after, end, max_rows, max_bytes, |rows, _, row| {
             let callback = rows.callback(row)?;
             let bytes = callback.bytes();
             Ok((callback, bytes))
@@ -122,8 +121,7 @@ impl Reader {
         max_rows: usize,
         max_bytes: usize,
     ) -> Result<Vec<Row<EventRow>>, JournalError> {
-        let sql = format!("SELECT {EVENT_COLUMNS}, crc FROM events {RANGE}");
-        self.page(Stream::Events, &sql, after, end, max_rows, max_bytes, |rows, connection, row| {
+        self.page(Stream::Events, after, end, max_rows, max_bytes, |rows, connection, row| {
             let event = rows.event(connection, row)?;
             let bytes = event.bytes();
             Ok((event, bytes))
@@ -166,7 +164,6 @@ impl Reader {
     fn page<T>(
         &mut self,
         stream: Stream,
-        sql: &str,
         after: u64,
         end: u64,
         max_rows: usize,
@@ -174,6 +171,11 @@ impl Reader {
         mut read: impl FnMut(&mut Rows, &Connection, &rusqlite::Row<'_>) -> Result<(T, usize), String>,
     ) -> Result<Vec<Row<T>>, JournalError> {
         let Reader { connection, rows } = self;
+        let columns = match stream {
+            Stream::Callbacks => CALLBACK_COLUMNS,
+            Stream::Events => EVENT_COLUMNS,
+        };
+        let sql = format!("SELECT {columns}, crc FROM {stream} {RANGE}");
         let shared = rows.shared.clone();
         let gone = || shared.gone(stream);
         let mut page =
@@ -181,7 +183,7 @@ impl Reader {
         let mut unreadable_at = None;
         while page.has_room() && page.next <= end {
             let mut damaged = BTreeMap::new();
-            let scanned = scan(connection, sql, &mut page, end, &mut damaged, |row| read(rows, connection, row));
+            let scanned = scan(connection, &sql, &mut page, end, &mut damaged, |row| read(rows, connection, row));
             if !page.has_room() || page.next > end {
                 break;
             }

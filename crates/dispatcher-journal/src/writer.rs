@@ -1,5 +1,6 @@
 //! The one thread that writes: it takes what waits, commits it in one transaction, and tells all who wait.
 
+mod between;
 mod health;
 #[cfg(test)]
 mod hooked;
@@ -11,7 +12,7 @@ use std::{
     mem,
     sync::{Arc, atomic::Ordering},
     thread,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use rusqlite::{Connection, config::DbConfig};
@@ -19,13 +20,12 @@ use tracing::{error, warn};
 
 use crate::{
     Appended, CallbackRow, Change, JournalError, Retention,
-    compact::Compacted,
     dedupe::Dedupe,
     port::{AppendOp, Done, weight},
     shared::{Request, Shared, lock},
     tail::Tail,
     transaction::Tables,
-    trimmer::{Step, Trimmer},
+    trimmer::Trimmer,
     trouble::{Fault, Trouble},
     upkeep::{self, Upkeep},
     vacuum,
@@ -33,8 +33,6 @@ use crate::{
 
 /// How many rows go into one transaction, so that none of them waits long for the others.
 const BATCH: usize = 512;
-/// How long nothing must wait before the write-ahead log is copied into the file.
-const IDLE: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 pub(crate) use hooked::Hooked;
@@ -167,69 +165,6 @@ impl<'c> Writer<'c> {
                 self.recall();
             } else if !self.trim() {
                 self.rest();
-            }
-        }
-    }
-
-    fn rest(&mut self) {
-        let until_step = self.trimmer.as_ref().filter(|_| self.poisoned.is_none()).map(Trimmer::due_in);
-        if !self.upkeep.is_behind() || self.poisoned.is_some() {
-            match until_step {
-                Some(span) => self.shared.sleep(|| thread::park_timeout(span)),
-                None => self.shared.sleep(thread::park),
-            }
-            return;
-        }
-        let until_idle = IDLE.saturating_sub(self.busy_at.elapsed());
-        self.shared.sleep(|| thread::park_timeout(until_step.map_or(until_idle, |span| span.min(until_idle))));
-        if self.busy_at.elapsed() >= IDLE {
-            self.busy_at = Instant::now();
-            self.look_after_log(Upkeep::when_idle);
-        }
-    }
-
-    fn compact(&mut self, begins: bool) -> Result<Compacted, Trouble> {
-        if let Some(reason) = &self.poisoned {
-            return Err(Trouble { fault: Fault::Sync, reason: reason.clone() });
-        }
-        let connection = self.tables.connection();
-        if begins {
-            self.look_after_log(Upkeep::when_idle);
-        }
-        let step = vacuum::some(connection).and_then(|()| {
-            vacuum::measure(connection, self.shared)?;
-            Ok(Compacted { free: vacuum::pages(connection)?.1, page_size: vacuum::page_size(connection)? })
-        });
-        self.look_after_log(match &step {
-            Ok(Compacted { free: 0, .. }) => Upkeep::when_idle,
-            _ => Upkeep::after_commit,
-        });
-        if let Err(trouble) = &step
-            && trouble.fault == Fault::Sync
-        {
-            self.poison(&trouble.reason);
-        }
-        step
-    }
-
-    /// Takes a step of retention, if one is due: whether there may be another at once.
-    fn trim(&mut self) -> bool {
-        let Some(trimmer) = self.trimmer.as_mut().filter(|trimmer| trimmer.due_in() == Duration::ZERO) else {
-            return false;
-        };
-        if self.poisoned.is_some() {
-            return false;
-        }
-        match trimmer.step(&mut self.tables, self.shared) {
-            Ok(step) => {
-                self.look_after_log(Upkeep::after_commit);
-                step == Step::Worked
-            }
-            Err(trouble) => {
-                if trouble.fault == Fault::Sync {
-                    self.poison(&trouble.reason);
-                }
-                false
             }
         }
     }
@@ -428,25 +363,6 @@ impl<'c> Writer<'c> {
         tallies.repeats.fetch_add(repeats, Ordering::Relaxed);
         tallies.unrecorded.fetch_add(lost, Ordering::Relaxed);
         self.shared.finish(&mut self.results);
-    }
-
-    fn look_after_log(&mut self, upkeep: fn(&mut Upkeep, &Connection) -> rusqlite::Result<()>) {
-        if self.poisoned.is_some() {
-            return;
-        }
-        match upkeep(&mut self.upkeep, self.tables.connection()).map_err(Trouble::from) {
-            Ok(()) => self.log_failing = false,
-            Err(trouble) if trouble.fault == Fault::Sync => self.poison(&trouble.reason),
-            Err(trouble) => {
-                if !mem::replace(&mut self.log_failing, true) {
-                    warn!(
-                        reason = %trouble,
-                        "the journal's write-ahead log cannot be copied into its file, and grows until it can"
-                    );
-                }
-            }
-        }
-        self.shared.tallies.wal_bytes.store(self.upkeep.bytes(), Ordering::Relaxed);
     }
 
     fn now(&self) -> i64 {

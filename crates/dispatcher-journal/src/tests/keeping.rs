@@ -50,7 +50,7 @@ fn attempts_are_kept_by_item_and_consumer_and_go_into_the_dead_letter() {
     let journal = place.open();
     fill(&journal, 3);
     journal.register("sink:s", Stream::Events, Start::Oldest).unwrap();
-    let tried = vec![attempt(2, 1, Some("refused")), attempt(2, 2, None), attempt(3, 1, Some("late"))];
+    let tried = [attempt(2, 1, Some("refused")), attempt(2, 2, None), attempt(3, 1, Some("late"))];
     commit(&journal, Commit { attempts: tried[..2].to_vec(), ..commit_of("sink:s") }).unwrap();
     commit(&journal, Commit { attempts: tried[2..].to_vec(), ..commit_of("sink:s") }).unwrap();
     // Of the other stream, and of another consumer.

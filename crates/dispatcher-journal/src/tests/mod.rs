@@ -1,6 +1,7 @@
 //! The journal on a real disk, with the writer's own thread and real connections.
 
 mod appending;
+mod checking;
 mod committing;
 mod damage;
 mod keeping;

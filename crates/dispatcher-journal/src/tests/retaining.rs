@@ -173,8 +173,8 @@ fn commands_go_at_times_of_their_own() {
     journal.register("handler:h", Stream::Callbacks, Start::Oldest).unwrap();
     journal.register("sink:s", Stream::Events, Start::Oldest).unwrap();
     // Every third is kept; of each one event.
-    let kept: Vec<u64> = (1..=3000).filter(|seq| seq % 3 == 0).collect();
-    let command = |seq: u64| if seq % 3 == 0 { "Group.Kept" } else { "State.StateChange" };
+    let kept: Vec<u64> = (1..=3000).filter(|seq: &u64| seq.is_multiple_of(3)).collect();
+    let command = |seq: u64| if seq.is_multiple_of(3) { "Group.Kept" } else { "State.StateChange" };
     let callbacks: Vec<Callback> = (1..=3000).map(|seq| callback_of(command(seq), None)).collect();
     append_all(&journal, &callbacks);
     let events = (1..).zip(&callbacks).map(|(seq, callback)| emitted(seq, callback, vec![NewEvent::forwarding("t")]));

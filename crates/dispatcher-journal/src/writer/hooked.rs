@@ -1,6 +1,7 @@
 //! What a test may do to the writer, on its thread and between its batches.
 
-use super::{Shared, Step, Tables, Tail, Trimmer, lock};
+use super::{Shared, Tables, Tail, Trimmer, lock};
+use crate::trimmer::Step;
 
 /// The writer, in the hands of a test.
 pub(crate) struct Hooked<'a, 'c> {
