@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
+use dispatcher_core::Timestamp;
 use rusqlite::{OptionalExtension, params};
 
 use crate::{
     Change, Dead, NewReplay, Skipped, Stream,
-    copy::{copy, is_whole},
-    records::history,
-    transaction::{Tables, Trouble},
+    copy::{copy, dead_crc, is_whole},
+    letters::history,
+    mend, meta,
+    transaction::Tables,
+    trouble::Trouble,
 };
 
 impl Tables<'_> {
@@ -30,19 +33,26 @@ impl Tables<'_> {
     /// Writes a dead letter of `owner`, of whom `tried` – the same, or a replay – has tried it.
     pub(crate) fn put_dead(&self, owner: &str, tried: &str, stream: Stream, dead: &Dead) -> Result<(), Trouble> {
         let mut copy = copy(self.connection(), stream, dead.seq);
+        let mut is_sound = true;
         if !is_whole(&copy)
-            && let Some(earlier) = self.copy_of_dead(owner, dead.seq)?
+            && let Some((earlier, was_sound)) = self.copy_of_dead(owner, dead.seq)?
         {
             // It was dead before, and retention has deleted its row since.
-            copy = earlier;
+            (copy, is_sound) = (earlier, was_sound);
         }
         let history = history(self.connection(), stream, dead.seq, tried)?;
+        // The place is given by hand: SQLite's own would come again once the last dead letter is gone.
+        let place = self.last_place()? + 1;
+        // What was damaged before gets no checksum: writing it anew makes it no better.
+        let crc = is_sound.then(|| dead_crc(dead, self.at, &copy, &history));
         self.connection()
             .prepare_cached(
-                "INSERT OR REPLACE INTO dead (consumer, seq, at, first_at, reason, attempts, copy, history)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                "INSERT OR REPLACE INTO dead
+                 (rowid, consumer, seq, at, first_at, reason, attempts, copy, history, crc)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
             )?
             .execute(params![
+                place,
                 owner,
                 dead.seq.cast_signed(),
                 self.at.as_millis(),
@@ -50,18 +60,45 @@ impl Tables<'_> {
                 dead.reason,
                 dead.attempts,
                 copy,
-                history
+                history,
+                crc
             ])?;
         Ok(())
     }
 
-    fn copy_of_dead(&self, owner: &str, seq: u64) -> rusqlite::Result<Option<String>> {
-        let mut statement =
-            self.connection().prepare_cached("SELECT copy FROM dead WHERE consumer = ?1 AND seq = ?2")?;
-        statement.query_row((owner, seq.cast_signed()), |row| row.get(0)).optional()
+    /// The place of the last dead letter that there ever was.
+    fn last_place(&self) -> rusqlite::Result<i64> {
+        let sql = "SELECT max(coalesce((SELECT max(rowid) FROM dead), 0),
+                              coalesce((SELECT value FROM meta WHERE key = 'dead_mark'), 0))";
+        self.connection().prepare_cached(sql)?.query_row([], |row| row.get(0))
+    }
+
+    /// To be called before dead letters are deleted: their places are given to no others.
+    pub(crate) fn mark_places(&self) -> rusqlite::Result<()> {
+        meta::set(self.connection(), "dead_mark", self.last_place()?)
+    }
+
+    /// The copy in the dead letter that is there, and whether it is as it was stored.
+    fn copy_of_dead(&self, owner: &str, seq: u64) -> rusqlite::Result<Option<(String, bool)>> {
+        let unchecked: i64 = meta::get(self.connection(), "dead_unchecked")?.unwrap_or(0);
+        let mut statement = self.connection().prepare_cached(
+            "SELECT rowid, at, first_at, reason, attempts, copy, history, crc FROM dead WHERE consumer = ?1 AND seq = ?2",
+        )?;
+        let found = statement.query_row((owner, seq.cast_signed()), |row| {
+            let (at, first_at) = (Timestamp::from_millis(row.get(1)?), Timestamp::from_millis(row.get(2)?));
+            let dead = Dead { seq, reason: row.get(3)?, attempts: row.get(4)?, first_at };
+            let (copy, history): (String, String) = (row.get(5)?, row.get(6)?);
+            let is_sound = match row.get::<_, Option<i64>>(7)? {
+                Some(crc) => crc == i64::from(dead_crc(&dead, at, &copy, &history)),
+                None => row.get::<_, i64>(0)? <= unchecked,
+            };
+            Ok((copy, is_sound))
+        });
+        found.optional()
     }
 
     pub(crate) fn remove_dead(&self, owner: &str, seq: u64) -> Result<u64, Trouble> {
+        self.mark_places()?;
         let mut statement = self.connection().prepare_cached("DELETE FROM dead WHERE consumer = ?1 AND seq = ?2")?;
         Ok(statement.execute((owner, seq.cast_signed()))? as u64)
     }
@@ -106,8 +143,10 @@ impl Tables<'_> {
             let sql = format!("UPDATE {table} SET consumer = ?2 WHERE consumer = ?1");
             self.connection().execute(&sql, (&**from, &**to))?;
         }
+        mend::vouch(self.connection(), Some(to))?;
         self.consumers_changed = true;
         self.consumers.remove(from);
+        self.running.remove(from);
         self.consumers.insert(to.clone(), stream);
         Ok(1)
     }
@@ -116,19 +155,23 @@ impl Tables<'_> {
         if !self.consumers.contains_key(consumer) {
             return Err(unknown(consumer));
         }
+        self.mark_places()?;
         for table in ["checkpoint", "pending", "dead", "attempts", "progress", "skipped"] {
             self.connection().execute(&format!("DELETE FROM {table} WHERE consumer = ?1"), [&**consumer])?;
         }
         self.consumers_changed = true;
         self.consumers.remove(consumer);
+        self.running.remove(consumer);
         Ok(1)
     }
 
     fn begin_replay(&mut self, replay: &NewReplay) -> Result<u64, Trouble> {
         let last = replay.last.min(self.ends().of(replay.stream));
-        let first = replay.first.max(1);
-        let last_place: i64 =
-            self.connection().query_row("SELECT coalesce(max(rowid), 0) FROM dead", [], |row| row.get(0))?;
+        let mut first = replay.first.max(1);
+        if replay.dead_of.is_none() {
+            first = first.max(self.gone[replay.stream as usize].floor + 1);
+        }
+        let last_place = self.last_place()?;
         self.connection().execute(
             "INSERT INTO replays (at, target, stream, dead_of, first, last, last_place, spec)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
@@ -145,12 +188,7 @@ impl Tables<'_> {
         )?;
         let id = self.connection().last_insert_rowid();
         let consumer: Arc<str> = format!("replay:{id}").into();
-        self.connection().execute(
-            "INSERT INTO checkpoint (consumer, stream, seq) VALUES (?1, ?2, ?3)",
-            params![&*consumer, replay.stream.as_str(), (first - 1).min(last).cast_signed()],
-        )?;
-        self.consumers_changed = true;
-        self.consumers.insert(consumer, replay.stream);
+        self.put_consumer(consumer, replay.stream, (first - 1).min(last))?;
         Ok(id.cast_unsigned())
     }
 
@@ -166,6 +204,7 @@ impl Tables<'_> {
         }
         self.consumers_changed = true;
         self.consumers.remove(&*consumer);
+        self.running.remove(&*consumer);
         Ok(id)
     }
 }

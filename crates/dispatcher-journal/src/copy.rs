@@ -3,12 +3,13 @@
 //! `{"callback": {…}}` for a callback, `{"event": {…}, "callback": {…}}` for an event, with the columns as members: text
 //! as strings, bytes in hexadecimal. A row that cannot be read is `null`; one that is damaged has `"damaged": true`.
 
+use dispatcher_core::Timestamp;
 use rusqlite::{Connection, OptionalExtension, types::ValueRef};
 use serde_json::{Map, Value};
 
 use crate::{
-    CallbackRow, EventRow, Stream,
-    row::{CALLBACK_COLUMNS, Damage, EVENT_COLUMNS, Names, StoredEvent, checksum, read_callback},
+    CallbackRow, Dead, EventRow, Stream,
+    row::{CALLBACK_COLUMNS, Damage, EVENT_COLUMNS, Names, StoredEvent, checksum, integer, read_callback, text},
 };
 
 /// The copy of this row. Never fails: it keeps what can be read.
@@ -29,6 +30,19 @@ pub(crate) fn copy(connection: &Connection, stream: Stream, seq: u64) -> String 
 pub(crate) fn is_whole(copy: &str) -> bool {
     let members: Map<String, Value> = serde_json::from_str(copy).unwrap_or_default();
     !members.is_empty() && members.values().all(|row| row.is_object() && row.get("damaged").is_none())
+}
+
+/// The checksum of a dead letter: its columns but for the consumer's name, which can be changed.
+pub(crate) fn dead_crc(dead: &Dead, at: Timestamp, copy: &str, history: &str) -> u32 {
+    checksum(&[
+        integer(dead.seq),
+        ValueRef::Integer(at.as_millis()),
+        ValueRef::Integer(dead.first_at.as_millis()),
+        text(&dead.reason),
+        integer(u64::from(dead.attempts)),
+        text(copy),
+        text(history),
+    ])
 }
 
 /// The event in a copy, if the copy is whole.

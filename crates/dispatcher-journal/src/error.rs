@@ -26,6 +26,13 @@ pub enum OpenError {
         /// The file.
         path: PathBuf,
     },
+    /// It lies on a file system on which a lock or a sync does not mean what it has to.
+    FileSystem {
+        /// The journal.
+        path: PathBuf,
+        /// The file system's name.
+        kind: &'static str,
+    },
     /// Anything else: the text says what was tried, where, and what came of it.
     Other(String),
 }
@@ -55,6 +62,12 @@ impl fmt::Display for OpenError {
             OpenError::Foreign { path } => write!(
                 f,
                 "{}: this file is no journal of a dispatcher; choose another [journal] path, or move it away",
+                path.display()
+            ),
+            OpenError::FileSystem { path, kind } => write!(
+                f,
+                "{}: this folder lies on {kind}, where locks and syncs cannot be relied on; choose a [journal] path on a \
+                 disk of this machine",
                 path.display()
             ),
             OpenError::Other(text) => f.write_str(text),

@@ -9,10 +9,10 @@ use std::{
 use tokio::sync::{oneshot, watch};
 
 use crate::{
-    Change, Commit, Consumer, Counts, Ends, Health, JournalError, JournalOptions, OpenError, Overdue, Port, Reader,
-    Start, Stream,
+    Change, Commit, Consumer, Counts, Ends, Health, HeldUp, JournalError, JournalOptions, OpenError, Overdue, Port,
+    Reader, Start, Stream,
     dedupe::Dedupe,
-    schema,
+    gone, schema,
     shared::{Request, Shared, lock},
     transaction, writer,
 };
@@ -38,19 +38,20 @@ impl Journal {
     /// # Errors
     /// When another dispatcher has it, a newer one wrote it, it is no journal, or the disk refuses.
     pub fn open(options: JournalOptions) -> Result<Journal, OpenError> {
-        let JournalOptions { path, sync, dedupe_window, dedupe_entries, queue_bytes, retention: _ } = options;
+        let JournalOptions { path, sync, dedupe_window, dedupe_entries, queue_bytes, retention } = options;
         let failed = |err: &dyn std::fmt::Display| {
             OpenError::Other(format!("{}: cannot open the journal: {err}", path.display()))
         };
         let (connection, lock) = schema::open_writer(&path, sync)?;
         let ends = transaction::ends(&connection).map_err(|err| failed(&err))?;
-        let shared = Arc::new(Shared::new(queue_bytes, ends));
+        let gone = gone::read(&connection).map_err(|err| failed(&err))?;
+        let shared = Arc::new(Shared::new(queue_bytes, ends, gone));
         let dedupe = Dedupe::new(dedupe_window, dedupe_entries);
         let (ready, started) = mpsc::sync_channel(1);
         let writers = shared.clone();
         let writer = thread::Builder::new()
             .name("journal".to_owned())
-            .spawn(move || writer::run(connection, lock, &writers, dedupe, &ready))
+            .spawn(move || writer::run(connection, lock, &writers, dedupe, retention, &ready))
             .map_err(|err| failed(&err))?;
         shared.set_writer(writer.thread().clone());
         match started.recv() {
@@ -129,6 +130,13 @@ impl Journal {
         self.inner.shared.health()
     }
 
+    /// What keeps retention from deleting what is overdue, if anything does; of the two streams, where there is more of it.
+    /// Only the longest of all times to keep counts here.
+    #[must_use]
+    pub fn held_up(&self) -> Option<HeldUp> {
+        lock(&self.inner.shared.held_up).clone()
+    }
+
     /// What it did since it was opened.
     #[must_use]
     pub fn counts(&self) -> Counts {
@@ -151,6 +159,10 @@ impl Journal {
         self.inner.close();
     }
 
+    pub(crate) fn request(&self, request: Request) -> Result<(), JournalError> {
+        self.inner.shared.request(request)
+    }
+
     #[cfg(test)]
     pub(crate) fn hook(&self, hook: impl FnOnce(&mut writer::Hooked<'_, '_>) + Send + 'static) {
         let (done, wait) = mpsc::sync_channel(1);
@@ -161,6 +173,12 @@ impl Journal {
         self.inner.shared.request(Request::Hook(hook)).unwrap();
         // When the hook panics it is dropped with its sender.
         let _ = wait.recv();
+    }
+
+    /// Up to where rows may be missing.
+    #[cfg(test)]
+    pub(crate) fn hook_gone(&self, stream: Stream) -> u64 {
+        self.inner.shared.gone(stream).last()
     }
 
     /// Whether all that is to be remembered of earlier runs is.

@@ -12,38 +12,60 @@
 //! of a row and its checksum, `dedupe` the memory of repeats, `upkeep` the write-ahead log, `tail` the newest rows in
 //! memory.
 
+mod backup;
+mod blocks;
 mod change;
 mod changes;
+mod check;
 mod commit;
+mod compact;
 mod copy;
 mod dedupe;
 mod error;
+mod evict;
+mod filesystem;
 mod find;
+mod gone;
+mod holds;
 mod journal;
+mod letters;
+mod mend;
+mod meta;
+mod migration;
 mod options;
 mod port;
 mod reader;
 mod records;
 mod replay;
 mod row;
+mod rules;
+mod safety_copy;
 mod schema;
 mod shared;
+mod sundries;
 mod tail;
 mod transaction;
+mod trim;
+mod trimmer;
+mod trouble;
 mod upkeep;
+mod vacuum;
 mod writer;
 
 #[cfg(test)]
 mod tests;
 
+pub use backup::Backup;
 pub use change::Change;
+pub use check::{Check, Checked, DamagedRange, Progress};
 pub use commit::{Attempt, Commit, Dead, Emitted, Pending, Skipped};
 pub use error::{AppendError, Health, JournalError, OpenError};
 pub use journal::Journal;
-pub use options::{JournalOptions, Overdue, Retention, Start, Stream, Sync, WhenBlocked};
+pub use letters::DeadLetter;
+pub use options::{HeldUp, JournalOptions, Overdue, Retention, Start, Stream, Sync, WhenBlocked};
 pub use port::{Append, Port};
 pub use reader::Reader;
-pub use records::{Consumer, DeadLetter, Parked};
+pub use records::{Consumer, Parked};
 pub use replay::{NewReplay, Replay};
 pub use row::{CallbackRow, EventRow, Row};
 pub use shared::{Appended, Counts, Ends};

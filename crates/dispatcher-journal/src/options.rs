@@ -1,6 +1,6 @@
 //! How a journal is opened, and the names of what is in it.
 
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use dispatcher_core::{CommandPattern, Timestamp};
 
@@ -36,6 +36,35 @@ pub struct Retention {
     pub when_blocked: WhenBlocked,
 }
 
+impl Retention {
+    /// Everything for as long, dead letters until someone acts; what a consumer has not got to stays.
+    #[must_use]
+    pub fn keeping(keep_for: Duration) -> Retention {
+        Retention {
+            keep_for,
+            rules: Vec::new(),
+            max_bytes: None,
+            keep_dead_for: None,
+            when_blocked: WhenBlocked::Block,
+        }
+    }
+}
+
+/// What keeps rows that are overdue from being deleted: a consumer that has not got to them, or has one pending.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldUp {
+    /// The consumer that is furthest behind.
+    pub consumer: Arc<str>,
+    /// What it consumes.
+    pub stream: Stream,
+    /// Since when it has been in the way.
+    pub since: Timestamp,
+    /// The last seq that it does not need any more.
+    pub seq: u64,
+    /// How many seqs behind that one are overdue. Some of them may have been deleted already, by rules for commands.
+    pub rows: u64,
+}
+
 /// Up to where consumers are to let go of what they have not got to: by seq, zero where nothing is overdue. Never falls.
 ///
 /// Only with [`WhenBlocked::DeadLetter`] and [`WhenBlocked::Skip`]. A running consumer follows it by its own commits; of
@@ -58,6 +87,14 @@ impl Overdue {
             Stream::Callbacks => self.callbacks,
             Stream::Events => self.events,
         }
+    }
+
+    pub(crate) fn raise(&mut self, stream: Stream, seq: u64) {
+        let place = match stream {
+            Stream::Callbacks => &mut self.callbacks,
+            Stream::Events => &mut self.events,
+        };
+        *place = seq.max(*place);
     }
 }
 

@@ -1,15 +1,11 @@
-//! Reading back what consumers left beside the rows: progress, pending items, attempts, dead letters, replays.
+//! Reading back what consumers left beside the rows: progress, pending items, attempts, replays.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use dispatcher_core::{Key, Response, Timestamp};
-use rusqlite::{Connection, Row as Columns, types::Type};
-use serde_json::{Value, json};
+use rusqlite::{OptionalExtension, Row as Columns, types::Type};
 
-use crate::{
-    Attempt, CallbackRow, EventRow, JournalError, Pending, Reader, Replay, Row, Skipped, Stream, copy, find,
-    reader::limit,
-};
+use crate::{Attempt, JournalError, Pending, Reader, Replay, Skipped, Stream, find};
 
 /// A consumer that was registered at some time.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,27 +27,6 @@ pub struct Parked {
     pub at: Timestamp,
     /// Why.
     pub reason: String,
-}
-
-/// An item that was given up on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DeadLetter {
-    /// Its seq in the consumer's stream.
-    pub seq: u64,
-    /// Its place among all dead letters: later ones have larger numbers.
-    pub place: u64,
-    /// When it was given up on.
-    pub at: Timestamp,
-    /// When the first attempt was made.
-    pub first_at: Timestamp,
-    /// Why.
-    pub reason: String,
-    /// How many attempts were made.
-    pub attempts: u32,
-    /// Those of them that are known.
-    pub history: Vec<Attempt>,
-    /// The row, and its callback's, as JSON text.
-    pub copy: String,
 }
 
 impl Reader {
@@ -131,117 +106,12 @@ impl Reader {
     pub fn passed(&mut self, consumer: &str, seq: u64) -> Result<(Option<Timestamp>, Option<Timestamp>), JournalError> {
         let when = |sql: &str| -> rusqlite::Result<Option<Timestamp>> {
             let mut statement = self.connection.prepare_cached(sql)?;
-            let at: Option<i64> = statement.query_row((consumer, seq.cast_signed()), |row| row.get(0))?;
+            let at: Option<i64> = statement.query_row((consumer, seq.cast_signed()), |row| row.get(0)).optional()?;
             Ok(at.map(Timestamp::from_millis))
         };
-        let before = when("SELECT max(at) FROM progress WHERE consumer = ?1 AND seq < ?2")?;
-        let after = when("SELECT min(at) FROM progress WHERE consumer = ?1 AND seq >= ?2")?;
+        let before = when("SELECT at FROM progress WHERE consumer = ?1 AND seq < ?2 ORDER BY seq DESC LIMIT 1")?;
+        let after = when("SELECT at FROM progress WHERE consumer = ?1 AND seq >= ?2 ORDER BY seq LIMIT 1")?;
         Ok((before, after))
-    }
-
-    /// Dead letters of a consumer in order of seq, from the one behind `after` on, at most `max_rows`.
-    ///
-    /// # Errors
-    /// When they could not be read now.
-    pub fn dead(&mut self, consumer: &str, after: u64, max_rows: usize) -> Result<Vec<DeadLetter>, JournalError> {
-        let mut statement = self.connection.prepare_cached(
-            "SELECT seq, rowid, at, first_at, reason, attempts, history, copy FROM dead
-             WHERE consumer = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3",
-        )?;
-        let dead = statement.query_map((consumer, after.cast_signed(), limit(max_rows)), |row| {
-            Ok(DeadLetter {
-                seq: unsigned(row, 0)?,
-                place: unsigned(row, 1)?,
-                at: time(row, 2)?,
-                first_at: time(row, 3)?,
-                reason: row.get(4)?,
-                attempts: row.get(5)?,
-                history: attempts_of(&row.get::<_, String>(6)?),
-                copy: row.get(7)?,
-            })
-        })?;
-        Ok(dead.collect::<Result<_, _>>()?)
-    }
-
-    /// How many dead letters each consumer has that has any.
-    ///
-    /// # Errors
-    /// When they could not be counted now.
-    pub fn dead_counts(&mut self) -> Result<BTreeMap<String, u64>, JournalError> {
-        let mut statement = self.connection.prepare_cached("SELECT consumer, count(*) FROM dead GROUP BY consumer")?;
-        let counts = statement.query_map([], |row| Ok((row.get(0)?, unsigned(row, 1)?)))?;
-        Ok(counts.collect::<Result<_, _>>()?)
-    }
-
-    /// The events that dead letters of a consumer keep: from the one behind `after` up to `last`, and
-    /// none whose place is beyond `last_place`. Rows that are still there are read as they are; of others there is the
-    /// dead letter's own copy.
-    ///
-    /// # Errors
-    /// When they could not be read now.
-    pub fn dead_events(
-        &mut self,
-        consumer: &str,
-        after: u64,
-        last: u64,
-        last_place: u64,
-        max_rows: usize,
-    ) -> Result<Vec<Row<EventRow>>, JournalError> {
-        let rows = self.copies(consumer, after, last, last_place, max_rows)?;
-        rows.into_iter().map(|(seq, text)| self.event_or_copy(seq, &text)).collect()
-    }
-
-    /// The callbacks that dead letters of a consumer keep, as [`dead_events`](Reader::dead_events) gives events.
-    ///
-    /// # Errors
-    /// When they could not be read now.
-    pub fn dead_callbacks(
-        &mut self,
-        consumer: &str,
-        after: u64,
-        last: u64,
-        last_place: u64,
-        max_rows: usize,
-    ) -> Result<Vec<Row<CallbackRow>>, JournalError> {
-        let rows = self.copies(consumer, after, last, last_place, max_rows)?;
-        rows.into_iter().map(|(seq, text)| self.callback_or_copy(seq, &text)).collect()
-    }
-
-    fn event_or_copy(&mut self, seq: u64, text: &str) -> Result<Row<EventRow>, JournalError> {
-        Ok(match self.event(seq)? {
-            Row::Damaged { seq, reason } => match copy::event(text, &mut self.rows.names) {
-                Some(event) => Row::Intact(event),
-                None => Row::Damaged { seq, reason },
-            },
-            intact @ Row::Intact(_) => intact,
-        })
-    }
-
-    fn callback_or_copy(&mut self, seq: u64, text: &str) -> Result<Row<CallbackRow>, JournalError> {
-        Ok(match self.callback(seq)? {
-            Row::Damaged { seq, reason } => match copy::callback(text, &mut self.rows.names) {
-                Some(callback) => Row::Intact(callback),
-                None => Row::Damaged { seq, reason },
-            },
-            intact @ Row::Intact(_) => intact,
-        })
-    }
-
-    fn copies(
-        &mut self,
-        consumer: &str,
-        after: u64,
-        last: u64,
-        last_place: u64,
-        max_rows: usize,
-    ) -> Result<Vec<(u64, String)>, JournalError> {
-        let mut statement = self.connection.prepare_cached(
-            "SELECT seq, copy FROM dead WHERE consumer = ?1 AND seq > ?2 AND seq <= ?3 AND rowid <= ?4
-             ORDER BY seq LIMIT ?5",
-        )?;
-        let places = (consumer, after.cast_signed(), last.cast_signed(), last_place.cast_signed(), limit(max_rows));
-        let rows = statement.query_map(places, |row| Ok((unsigned(row, 0)?, row.get(1)?)))?;
-        Ok(rows.collect::<Result<_, _>>()?)
     }
 
     /// All replays, the newest first; those that have not ended among them.
@@ -302,42 +172,7 @@ impl Reader {
     }
 }
 
-/// The attempts of an item by one consumer, as a dead letter keeps them: JSON text.
-pub(crate) fn history(connection: &Connection, stream: Stream, seq: u64, consumer: &str) -> rusqlite::Result<String> {
-    let mut statement = connection.prepare_cached(
-        "SELECT seq, n, at, error, status, excerpt FROM attempts
-         WHERE stream = ?1 AND seq = ?2 AND consumer = ?3 ORDER BY n",
-    )?;
-    let mut rows = statement.query((stream.as_str(), seq.cast_signed(), consumer))?;
-    let mut history = Vec::new();
-    while let Some(row) = rows.next()? {
-        let Attempt { seq, n, at, error, response } = attempt(row)?;
-        let response = response.map(|response| json!({"status": response.status, "excerpt": response.excerpt}));
-        history.push(json!({"seq": seq, "n": n, "at": at.as_millis(), "error": error, "response": response}));
-    }
-    Ok(Value::Array(history).to_string())
-}
-
-/// The way back from `history`. What cannot be understood is left out: it is for people, and no delivery depends on it.
-fn attempts_of(history: &str) -> Vec<Attempt> {
-    let read = |entry: &Value| {
-        let response = entry["response"].as_object().and_then(|response| {
-            let status = u16::try_from(response.get("status")?.as_u64()?).ok()?;
-            Some(Response { status, excerpt: response.get("excerpt")?.as_str()?.to_owned() })
-        });
-        Some(Attempt {
-            seq: entry["seq"].as_u64()?,
-            n: u32::try_from(entry["n"].as_u64()?).ok()?,
-            at: Timestamp::from_millis(entry["at"].as_i64()?),
-            error: entry["error"].as_str().map(ToOwned::to_owned),
-            response,
-        })
-    };
-    let entries: Vec<Value> = serde_json::from_str(history).unwrap_or_default();
-    entries.iter().filter_map(read).collect()
-}
-
-fn attempt(row: &Columns<'_>) -> rusqlite::Result<Attempt> {
+pub(crate) fn attempt(row: &Columns<'_>) -> rusqlite::Result<Attempt> {
     let status: Option<u16> = row.get(4)?;
     Ok(Attempt {
         seq: unsigned(row, 0)?,
@@ -351,11 +186,11 @@ fn attempt(row: &Columns<'_>) -> rusqlite::Result<Attempt> {
     })
 }
 
-fn unsigned(row: &Columns<'_>, column: usize) -> rusqlite::Result<u64> {
+pub(crate) fn unsigned(row: &Columns<'_>, column: usize) -> rusqlite::Result<u64> {
     row.get::<_, i64>(column).map(i64::cast_unsigned)
 }
 
-fn time(row: &Columns<'_>, column: usize) -> rusqlite::Result<Timestamp> {
+pub(crate) fn time(row: &Columns<'_>, column: usize) -> rusqlite::Result<Timestamp> {
     row.get(column).map(Timestamp::from_millis)
 }
 

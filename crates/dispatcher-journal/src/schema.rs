@@ -10,74 +10,21 @@ use std::{
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
-use crate::{OpenError, Sync};
+use tracing::{info, warn};
 
-/// The newest format that this dispatcher knows, and the one that it writes.
-const FORMAT: i64 = MIGRATIONS.len() as i64;
+use crate::{
+    OpenError, Sync,
+    filesystem::{Ground, ground},
+    mend,
+    migration::{FORMAT, migrate},
+    safety_copy,
+};
 
 /// Older ones have a race in which a reset of the write-ahead log loses what was committed (3.7.0 to 3.51.2).
 const OLDEST_SQLITE: i32 = 3_051_003;
 
 /// How long a statement waits for a lock. Nobody but a person with a tool of their own ever holds one for longer.
 const BUSY: Duration = Duration::from_secs(1);
-
-/// What makes each format of the one before it; the first, of an empty file. A new file goes through all of them, so that
-/// there is one way to each format. None of them touches a row of `callbacks` or `events`: however large the file is, it
-/// is ready in a moment.
-const MIGRATIONS: [&str; 2] = [FIRST, SECOND];
-
-/// `crc` covers the columns before it; see `row`.
-const FIRST: &str = "
-    CREATE TABLE callbacks (
-        seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, received INTEGER NOT NULL, event_time INTEGER, id BLOB NOT NULL,
-        app INTEGER NOT NULL, app_name TEXT NOT NULL, command TEXT NOT NULL, key TEXT, identity BLOB,
-        query TEXT NOT NULL, body TEXT NOT NULL, crc INTEGER NOT NULL
-    ) STRICT;
-    CREATE TABLE events (
-        seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, callback INTEGER NOT NULL, handler TEXT NOT NULL,
-        n INTEGER NOT NULL, type TEXT NOT NULL, key TEXT, time INTEGER NOT NULL, data TEXT, sinks TEXT NOT NULL,
-        crc INTEGER NOT NULL
-    ) STRICT;
-    CREATE TABLE checkpoint (
-        consumer TEXT PRIMARY KEY, stream TEXT NOT NULL, seq INTEGER NOT NULL
-    ) STRICT, WITHOUT ROWID;
-    CREATE TABLE pending (
-        consumer TEXT, seq INTEGER, app INTEGER NOT NULL, key TEXT, attempt INTEGER NOT NULL,
-        first_at INTEGER NOT NULL, due INTEGER NOT NULL, error TEXT NOT NULL, PRIMARY KEY (consumer, seq)
-    ) STRICT, WITHOUT ROWID;
-    CREATE TABLE dead (
-        consumer TEXT NOT NULL, seq INTEGER NOT NULL, at INTEGER NOT NULL, first_at INTEGER NOT NULL,
-        reason TEXT NOT NULL, attempts INTEGER NOT NULL, copy TEXT NOT NULL, PRIMARY KEY (consumer, seq)
-    ) STRICT;
-    CREATE TABLE meta (key TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID;
-";
-
-/// Attempts, replays, parking, retention. `replay` is covered by `crc` where it is not NULL.
-const SECOND: &str = "
-    ALTER TABLE events ADD COLUMN replay INTEGER;
-    ALTER TABLE checkpoint ADD COLUMN parked_at INTEGER;
-    ALTER TABLE checkpoint ADD COLUMN parked TEXT;
-    ALTER TABLE pending ADD COLUMN age INTEGER NOT NULL DEFAULT 0;
-    ALTER TABLE dead ADD COLUMN history TEXT NOT NULL DEFAULT '[]';
-    CREATE TABLE attempts (
-        stream TEXT NOT NULL, seq INTEGER NOT NULL, consumer TEXT NOT NULL, n INTEGER NOT NULL, at INTEGER NOT NULL,
-        error TEXT, status INTEGER, excerpt TEXT, PRIMARY KEY (stream, seq, consumer, n)
-    ) STRICT, WITHOUT ROWID;
-    CREATE TABLE progress (
-        consumer TEXT NOT NULL, seq INTEGER NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (consumer, seq)
-    ) STRICT, WITHOUT ROWID;
-    CREATE TABLE skipped (
-        id INTEGER PRIMARY KEY, consumer TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,
-        at INTEGER NOT NULL, reason TEXT NOT NULL
-    ) STRICT;
-    CREATE TABLE replays (
-        id INTEGER PRIMARY KEY, at INTEGER NOT NULL, target TEXT NOT NULL, stream TEXT NOT NULL, dead_of TEXT,
-        first INTEGER NOT NULL, last INTEGER NOT NULL, last_place INTEGER NOT NULL, spec TEXT NOT NULL,
-        done INTEGER NOT NULL DEFAULT 0, dead INTEGER NOT NULL DEFAULT 0, ended_at INTEGER,
-        cancelled INTEGER NOT NULL DEFAULT 0
-    ) STRICT;
-    CREATE TABLE blocks (block INTEGER PRIMARY KEY, callback INTEGER NOT NULL) STRICT;
-";
 
 /// Makes the file where it is missing, and opens it for the one writer. The lock lasts as long as the file is kept.
 pub(crate) fn open_writer(path: &Path, sync: Sync) -> Result<(Connection, File), OpenError> {
@@ -94,6 +41,11 @@ pub(crate) fn open_writer(path: &Path, sync: Sync) -> Result<(Connection, File),
         _ => Path::new("."),
     };
     make_folder(folder).map_err(|err| OpenError::io(said("make the journal's folder", folder), &err))?;
+    match ground(folder) {
+        Ground::Fine => {}
+        Ground::Doubtful(why) => warn!(path = %path.display(), "the journal may not last: {why}"),
+        Ground::Refused(kind) => return Err(OpenError::FileSystem { path: path.to_owned(), kind }),
+    }
     let lock = take_lock(path)?;
     // The file comes before SQLite, which gives its -wal and -shm the mode that it finds here.
     create_private(path)
@@ -113,7 +65,7 @@ pub(crate) fn open_reader(path: &Path) -> rusqlite::Result<Connection> {
 }
 
 /// The path in a form in which it can only be a path: SQLite reads `:memory:` and `file:…` as something else.
-fn plain(path: &Path) -> rusqlite::Result<PathBuf> {
+pub(crate) fn plain(path: &Path) -> rusqlite::Result<PathBuf> {
     std::path::absolute(path).map_err(|_| rusqlite::Error::InvalidPath(path.to_owned()))
 }
 
@@ -129,7 +81,7 @@ fn make_folder(folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn sync_folder(folder: &Path) -> io::Result<()> {
+pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
@@ -146,7 +98,7 @@ fn take_lock(path: &Path) -> Result<File, OpenError> {
     }
 }
 
-fn create_private(path: &Path) -> io::Result<File> {
+pub(crate) fn create_private(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path)
 }
 
@@ -155,21 +107,44 @@ fn prepare(path: &Path, sync: Sync) -> Result<Connection, OpenError> {
         Some(rusqlite::ErrorCode::NotADatabase) => OpenError::Foreign { path: path.to_owned() },
         _ => OpenError::Other(format!("{}: cannot open the journal: {err}", path.display())),
     };
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut connection = plain(path).and_then(|path| Connection::open_with_flags(path, flags)).map_err(failed)?;
-    connection.busy_timeout(BUSY).map_err(failed)?;
-    let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failed)?;
+    let (mut connection, found) = connect(path).map_err(failed)?;
     match found {
         1..=FORMAT => {}
         0 if is_empty(&connection).map_err(failed)? => {}
         _ if found > FORMAT => return Err(OpenError::Newer { path: path.to_owned(), found, known: FORMAT }),
         _ => return Err(OpenError::Foreign { path: path.to_owned() }),
     }
+    if (1..FORMAT).contains(&found) {
+        // Closing it empties the log of an earlier run, so that the file has everything.
+        connection.close().map_err(|(_, err)| failed(err))?;
+        let copy = safety_copy::make(path, found, safety_copy::WHOLE).map_err(|err| {
+            let what = format!(
+                "{}: cannot copy the journal before it is brought from format {found} to {FORMAT}; make room beside it, \
+                 or see to the folder",
+                path.display()
+            );
+            OpenError::io(what, &err)
+        })?;
+        info!(
+            path = %path.display(), from = found, to = FORMAT, copy = %copy.path.display(), holds = copy.holds,
+            "the journal is brought to a newer format; the copy is yours to delete once all is well"
+        );
+        (connection, _) = connect(path).map_err(failed)?;
+    }
     configure(&connection, sync, found).map_err(failed)?;
     if found < FORMAT {
         migrate(&mut connection, found).map_err(failed)?;
     }
+    mend::mend(&connection).map_err(failed)?;
     Ok(connection)
+}
+
+fn connect(path: &Path) -> rusqlite::Result<(Connection, i64)> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(plain(path)?, flags)?;
+    connection.busy_timeout(BUSY)?;
+    let found = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    Ok((connection, found))
 }
 
 fn is_empty(connection: &Connection) -> rusqlite::Result<bool> {
@@ -194,14 +169,4 @@ fn configure(connection: &Connection, sync: Sync, found: i64) -> rusqlite::Resul
     )?;
     connection.pragma_update_and_check(None, "wal_autocheckpoint", 0, |_| Ok(()))?;
     Ok(())
-}
-
-/// Brings the file from the format that was found to the newest, in one transaction.
-fn migrate(connection: &mut Connection, found: i64) -> rusqlite::Result<()> {
-    let transaction = connection.transaction()?;
-    transaction.pragma_update(None, "user_version", FORMAT)?;
-    for migration in MIGRATIONS.iter().skip(usize::try_from(found).unwrap_or(0)) {
-        transaction.execute_batch(migration)?;
-    }
-    transaction.commit()
 }

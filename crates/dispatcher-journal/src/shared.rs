@@ -4,15 +4,19 @@ use std::{
     mem,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering, fence},
+        atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, AtomicUsize, Ordering, fence},
     },
     thread::Thread,
+    time::Duration,
 };
 
+use dispatcher_core::Timestamp;
 use tokio::sync::{oneshot, watch};
 
 use crate::{
-    AppendError, Change, Commit, Health, JournalError, Overdue, Start, Stream,
+    AppendError, Change, Commit, Health, HeldUp, JournalError, Overdue, Start, Stream,
+    compact::Compacted,
+    gone::Gone,
     port::{AppendOp, Done, PortQueue},
     tail::Tail,
 };
@@ -76,6 +80,22 @@ pub struct Counts {
     pub queued_bytes: usize,
     /// Bytes in the write-ahead log.
     pub wal_bytes: u64,
+    /// Bytes of the file, as of some seconds ago; the write-ahead log comes on top.
+    pub file_bytes: u64,
+    /// How many of those hold nothing: they are filled again, or returned to the disk.
+    pub free_bytes: u64,
+    /// Callbacks that retention has deleted.
+    pub deleted_callbacks: u64,
+    /// Events that it has deleted.
+    pub deleted_events: u64,
+    /// Dead letters that it has deleted.
+    pub deleted_dead: u64,
+    /// Items that it took from consumers that do not run, since they were in its way.
+    pub let_go: u64,
+    /// When it last deleted or returned something.
+    pub last_trim: Option<Timestamp>,
+    /// For how long a step of it has kept the writer at most.
+    pub longest_trim: Duration,
 }
 
 /// What is asked of the writer beside appends.
@@ -93,6 +113,11 @@ pub(crate) enum Request {
     Change {
         change: Change,
         reply: oneshot::Sender<Result<u64, JournalError>>,
+    },
+    /// A step of compacting, outside of any transaction; the first also copies the log into the file.
+    Compact {
+        begins: bool,
+        reply: oneshot::Sender<Result<Compacted, JournalError>>,
     },
     #[cfg(test)]
     Hook(Box<dyn FnOnce(&mut crate::writer::Hooked<'_, '_>) + Send>),
@@ -123,6 +148,10 @@ pub(crate) struct Shared {
     pub(crate) readers: AtomicUsize,
     /// What readers may see; ahead of `ends` for as long as it takes to wake those who wait for that.
     visible: [AtomicU64; 2],
+    /// What readers are to take for deleted rather than damaged: floor and sweep of each stream. Raised before the commit that
+    /// deletes, so that whoever finds a row missing finds it excused.
+    gone: [[AtomicU64; 2]; 2],
+    pub(crate) held_up: Mutex<Option<HeldUp>>,
     pub(crate) ends: watch::Sender<Ends>,
     pub(crate) overdue: watch::Sender<Overdue>,
     pub(crate) tallies: Tallies,
@@ -135,6 +164,16 @@ pub(crate) struct Tallies {
     pub(crate) repeats: AtomicU64,
     pub(crate) unrecorded: AtomicU64,
     pub(crate) wal_bytes: AtomicU64,
+    pub(crate) file_bytes: AtomicU64,
+    pub(crate) free_bytes: AtomicU64,
+    /// By stream.
+    pub(crate) deleted: [AtomicU64; 2],
+    pub(crate) deleted_dead: AtomicU64,
+    pub(crate) let_go: AtomicU64,
+    /// In milliseconds since the epoch; zero for never.
+    pub(crate) last_trim: AtomicI64,
+    /// In microseconds.
+    pub(crate) longest_trim: AtomicU64,
 }
 
 const TAKES: u8 = 0;
@@ -142,7 +181,7 @@ const POISONED: u8 = 1;
 const CLOSED: u8 = 2;
 
 impl Shared {
-    pub(crate) fn new(queue_bytes: usize, ends: Ends) -> Shared {
+    pub(crate) fn new(queue_bytes: usize, ends: Ends, gone: [Gone; 2]) -> Shared {
         Shared {
             queue_bytes,
             queued: AtomicUsize::new(0),
@@ -156,6 +195,8 @@ impl Shared {
             tail: Mutex::default(),
             readers: AtomicUsize::new(0),
             visible: [AtomicU64::new(ends.callbacks), AtomicU64::new(ends.events)],
+            gone: gone.map(|gone| [AtomicU64::new(gone.floor), AtomicU64::new(gone.swept)]),
+            held_up: Mutex::default(),
             ends: watch::Sender::new(ends),
             overdue: watch::Sender::default(),
             tallies: Tallies::default(),
@@ -245,6 +286,12 @@ impl Shared {
         self.visible[stream as usize].load(Ordering::Acquire)
     }
 
+    /// What of a stream is deleted. To be asked after a row was found missing, not before.
+    pub(crate) fn gone(&self, stream: Stream) -> Gone {
+        let [floor, swept] = &self.gone[stream as usize];
+        Gone { floor: floor.load(Ordering::Acquire), swept: swept.load(Ordering::Acquire) }
+    }
+
     pub(crate) fn counts(&self) -> Counts {
         let tallies = &self.tallies;
         Counts {
@@ -254,6 +301,17 @@ impl Shared {
             unrecorded: tallies.unrecorded.load(Ordering::Relaxed),
             queued_bytes: self.queued.load(Ordering::Relaxed),
             wal_bytes: tallies.wal_bytes.load(Ordering::Relaxed),
+            file_bytes: tallies.file_bytes.load(Ordering::Relaxed),
+            free_bytes: tallies.free_bytes.load(Ordering::Relaxed),
+            deleted_callbacks: tallies.deleted[Stream::Callbacks as usize].load(Ordering::Relaxed),
+            deleted_events: tallies.deleted[Stream::Events as usize].load(Ordering::Relaxed),
+            deleted_dead: tallies.deleted_dead.load(Ordering::Relaxed),
+            let_go: tallies.let_go.load(Ordering::Relaxed),
+            last_trim: match tallies.last_trim.load(Ordering::Relaxed) {
+                0 => None,
+                at => Some(Timestamp::from_millis(at)),
+            },
+            longest_trim: Duration::from_micros(tallies.longest_trim.load(Ordering::Relaxed)),
         }
     }
 
@@ -310,6 +368,13 @@ impl Shared {
     pub(crate) fn show(&self, ends: Ends) {
         self.visible[Stream::Callbacks as usize].store(ends.callbacks, Ordering::Release);
         self.visible[Stream::Events as usize].store(ends.events, Ordering::Release);
+    }
+
+    /// Lets readers take what is missing there for deleted.
+    pub(crate) fn excuse(&self, stream: Stream, gone: Gone) {
+        let [floor, swept] = &self.gone[stream as usize];
+        floor.store(gone.floor, Ordering::Release);
+        swept.store(gone.swept, Ordering::Release);
     }
 
     /// Fails whatever waits, in the ports and in the writer: it is gone.

@@ -1,16 +1,26 @@
 //! What the writer does to the tables.
 
-use std::{collections::HashMap, fmt, mem, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    mem,
+    sync::Arc,
+    time::Duration,
+};
 
 use dispatcher_core::{Callback, Timestamp};
-use rusqlite::{Connection, OptionalExtension, Statement, ffi, types::ToSqlOutput, types::ValueRef};
+use rusqlite::{Connection, OptionalExtension, Statement, types::ToSqlOutput, types::ValueRef};
 
 use crate::{
-    Attempt, Commit, Emitted, Ends, EventRow, JournalError, Pending, Start, Stream, find,
+    Attempt, Commit, Emitted, Ends, EventRow, Pending, Start, Stream,
+    blocks::LastBlock,
+    find,
+    gone::{self, Gone},
+    mend::checkpoint_crc,
     row::{
         CALLBACK_COLUMNS, CALLBACK_WIDTH, EVENT_COLUMNS, EVENT_WIDTH, EventPlace, Names, StoredEvent, callback_values,
         checksum, event_values, identity_bytes, integer, text,
     },
+    trouble::Trouble,
 };
 
 /// The tables, as the one writer sees them.
@@ -23,8 +33,14 @@ pub(crate) struct Tables<'c> {
     /// The last time given. It never falls, whatever the clock does.
     pub(crate) at: Timestamp,
     pub(crate) consumers: HashMap<Arc<str>, Stream>,
+    /// Those of them that have asked for something since the start.
+    pub(crate) running: HashSet<Arc<str>>,
     /// Whether the transaction under way has changed them.
     pub(crate) consumers_changed: bool,
+    /// Which callbacks the last events refer to.
+    pub(crate) last_block: LastBlock,
+    /// What retention has deleted, by stream; committed or not.
+    pub(crate) gone: [Gone; 2],
     /// When the progress of each consumer was last noted.
     noted: HashMap<Arc<str>, Timestamp>,
     names: Names,
@@ -60,11 +76,12 @@ impl<'c> Tables<'c> {
             rollback: connection.prepare("ROLLBACK")?,
             callback: insert("callbacks", CALLBACK_COLUMNS, CALLBACK_WIDTH)?,
             event: insert("events", EVENT_COLUMNS, EVENT_WIDTH)?,
-            checkpoint: connection.prepare("UPDATE checkpoint SET seq = ?2 WHERE consumer = ?1 AND seq <= ?2")?,
+            checkpoint: connection
+                .prepare("UPDATE checkpoint SET seq = ?2, crc = ?3 WHERE consumer = ?1 AND seq <= ?2")?,
             progress: connection.prepare("INSERT OR REPLACE INTO progress (consumer, seq, at) VALUES (?1, ?2, ?3)")?,
             pending: connection.prepare(
-                "INSERT OR REPLACE INTO pending (consumer, seq, app, key, attempt, first_at, due, error, age)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+                "INSERT OR REPLACE INTO pending (consumer, seq, app, key, attempt, first_at, due, error, age, crc)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
             )?,
             settled: connection.prepare("DELETE FROM pending WHERE consumer = ?1 AND seq = ?2")?,
             attempt: connection.prepare(
@@ -79,7 +96,10 @@ impl<'c> Tables<'c> {
             ends: ends(connection)?,
             at: last_at(connection)?,
             consumers: consumers(connection)?,
+            running: HashSet::new(),
             consumers_changed: false,
+            last_block: LastBlock::read(connection)?,
+            gone: gone::read(connection)?,
             noted: HashMap::new(),
             names: Names::default(),
             events: Vec::new(),
@@ -108,7 +128,7 @@ impl<'c> Tables<'c> {
         &mut self,
         work: impl FnOnce(&mut Tables<'c>) -> Result<(), Trouble>,
     ) -> Result<bool, Trouble> {
-        let (ends, at) = (self.ends, self.at);
+        let before = (self.ends, self.at, self.last_block, self.gone);
         let result = work(self).and_then(|()| self.end());
         if result.is_err() {
             self.roll_back();
@@ -117,7 +137,7 @@ impl<'c> Tables<'c> {
                 // Should this fail too, what is missing here is refused, and what is too much finds no row to change.
                 self.consumers = consumers(self.connection).unwrap_or_default();
             }
-            (self.ends, self.at) = (ends, at);
+            (self.ends, self.at, self.last_block, self.gone) = before;
             self.events.clear();
         }
         result
@@ -172,6 +192,9 @@ impl<'c> Tables<'c> {
             return Err(Trouble::own(format!("consumer {:?} is not registered", commit.consumer)));
         };
         self.begin()?;
+        if !self.running.contains(&commit.consumer) {
+            self.running.insert(commit.consumer.clone());
+        }
         for emitted in &commit.events {
             self.emit(emitted)?;
         }
@@ -199,7 +222,8 @@ impl<'c> Tables<'c> {
             self.count_replayed(consumer, commit.done, commit.dead.len() as u64)?;
         }
         if let Some(seq) = commit.checkpoint {
-            if execute(&mut self.statements.checkpoint, &[text(consumer), integer(seq)])? == 0 {
+            let crc = integer(u64::from(checkpoint_crc(consumer, stream, seq)));
+            if execute(&mut self.statements.checkpoint, &[text(consumer), integer(seq), crc])? == 0 {
                 return Err(Trouble::own(format!("the checkpoint of consumer {consumer:?} would fall to {seq}")));
             }
             self.note_progress(&commit.consumer, seq)?;
@@ -248,6 +272,7 @@ impl<'c> Tables<'c> {
                 replay: emitted.replay,
             };
             insert(&mut self.statements.event, &event_values(&place, event))?;
+            self.refer(place.seq, emitted)?;
             let stored = StoredEvent {
                 seq: place.seq,
                 callback_seq: emitted.callback_seq,
@@ -266,6 +291,37 @@ impl<'c> Tables<'c> {
         Ok(())
     }
 
+    /// Sees to it that the callback of an event stays as long as the event does.
+    fn refer(&mut self, event: u64, emitted: &Emitted) -> Result<(), Trouble> {
+        let callback = emitted.callback_seq;
+        let gone = self.gone[Stream::Callbacks as usize];
+        if callback > gone.floor {
+            self.last_block.note(self.connection, event, callback)?;
+        }
+        if gone.excuses(callback) {
+            // A dead letter was handled again, and retention has deleted its callback since.
+            self.restore(event, emitted, gone)?;
+        }
+        Ok(())
+    }
+
+    fn restore(&mut self, event: u64, emitted: &Emitted, gone: Gone) -> Result<(), Trouble> {
+        let (seq, callback) = (emitted.callback_seq, &*emitted.callback);
+        let sql = "SELECT 1 FROM callbacks WHERE seq = ?1";
+        let found = self.connection.prepare_cached(sql)?.query_row([seq.cast_signed()], |_| Ok(())).optional()?;
+        if found.is_none() {
+            let (id, identity) = (callback.id(), identity_bytes(callback));
+            // When it was first stored is not known any more; it was received just before that.
+            let values = callback_values(seq, callback.received_at(), callback, &id, &identity);
+            insert(&mut self.statements.callback, &values)?;
+        }
+        if seq <= gone.floor {
+            let sql = "INSERT OR REPLACE INTO restored (callback, event) VALUES (?1, ?2)";
+            self.connection.prepare_cached(sql)?.execute((seq.cast_signed(), event.cast_signed()))?;
+        }
+        Ok(())
+    }
+
     fn put_pending(&mut self, consumer: &str, pending: &Pending) -> Result<(), Trouble> {
         let values = [
             text(consumer),
@@ -278,8 +334,7 @@ impl<'c> Tables<'c> {
             text(&pending.error),
             ValueRef::Integer(i64::try_from(pending.age.as_millis()).unwrap_or(i64::MAX)),
         ];
-        execute(&mut self.statements.pending, &values)?;
-        Ok(())
+        insert(&mut self.statements.pending, &values)
     }
 
     /// The checkpoint of this consumer, which is stored now if there is none.
@@ -288,6 +343,7 @@ impl<'c> Tables<'c> {
         if known.is_some_and(|&known| known != stream) {
             return Err(Trouble::own(format!("consumer {consumer:?} is registered for another stream than {stream}")));
         }
+        self.running.insert(consumer.clone());
         let stored = "SELECT seq FROM checkpoint WHERE consumer = ?1";
         let stored = self.connection.query_row(stored, [&**consumer], |row| row.get::<_, i64>(0)).optional()?;
         if let Some(seq) = stored {
@@ -297,32 +353,40 @@ impl<'c> Tables<'c> {
         let seq = match start {
             Start::End => end,
             Start::Oldest => {
-                let sql = format!("SELECT min(seq) FROM {stream}");
-                let oldest = self.connection.query_row(&sql, [], |row| row.get::<_, Option<i64>>(0))?;
-                oldest.map_or(end, |oldest| oldest.cast_unsigned().saturating_sub(1))
+                let floor = self.gone[stream as usize].floor;
+                let sql = format!("SELECT min(seq) FROM {stream} WHERE seq > ?1");
+                let oldest =
+                    self.connection.query_row(&sql, [floor.cast_signed()], |row| row.get::<_, Option<i64>>(0))?;
+                oldest.map_or(end, |oldest| oldest.cast_unsigned() - 1)
             }
             Start::At(time) => find::first_at(self.connection, stream, time)?.map_or(end, |first| first - 1),
         };
         self.begin()?;
-        self.connection.execute(
-            "INSERT INTO checkpoint (consumer, stream, seq) VALUES (?1, ?2, ?3)",
-            (&**consumer, stream.as_str(), seq.cast_signed()),
-        )?;
-        self.consumers.insert(consumer.clone(), stream);
-        self.consumers_changed = true;
+        self.put_consumer(consumer.clone(), stream, seq)?;
         Ok(seq)
+    }
+
+    /// A consumer that is new, with its checkpoint.
+    pub(crate) fn put_consumer(&mut self, consumer: Arc<str>, stream: Stream, seq: u64) -> Result<(), Trouble> {
+        self.connection.execute(
+            "INSERT INTO checkpoint (consumer, stream, seq, crc) VALUES (?1, ?2, ?3, ?4)",
+            (&*consumer, stream.as_str(), seq.cast_signed(), checkpoint_crc(&consumer, stream, seq)),
+        )?;
+        self.consumers.insert(consumer, stream);
+        self.consumers_changed = true;
+        Ok(())
     }
 }
 
 /// Inserts a row with its checksum.
-fn insert(statement: &mut Statement<'_>, values: &[ValueRef<'_>]) -> Result<(), Trouble> {
+pub(crate) fn insert(statement: &mut Statement<'_>, values: &[ValueRef<'_>]) -> Result<(), Trouble> {
     let crc = checksum(values);
     statement.raw_bind_parameter(values.len() + 1, i64::from(crc))?;
     execute(statement, values)?;
     Ok(())
 }
 
-fn execute(statement: &mut Statement<'_>, values: &[ValueRef<'_>]) -> Result<usize, Trouble> {
+pub(crate) fn execute(statement: &mut Statement<'_>, values: &[ValueRef<'_>]) -> Result<usize, Trouble> {
     for (place, &value) in (1..).zip(values) {
         statement.raw_bind_parameter(place, ToSqlOutput::Borrowed(value))?;
     }
@@ -335,7 +399,8 @@ pub(crate) fn ends(connection: &Connection) -> rusqlite::Result<Ends> {
         let sql = format!(
             "SELECT max(coalesce((SELECT max(seq) FROM {stream}), 0),
                         coalesce((SELECT max(seq) FROM checkpoint WHERE stream = ?1), 0),
-                        coalesce((SELECT value FROM meta WHERE key = ?1 || '_mark'), 0))"
+                        (SELECT coalesce(max(value), 0) FROM meta
+                         WHERE key IN (?1 || '_mark', ?1 || '_floor', ?1 || '_swept')))"
         );
         connection.query_row(&sql, [stream.as_str()], |row| row.get::<_, i64>(0)).map(i64::cast_unsigned)
     };
@@ -344,7 +409,8 @@ pub(crate) fn ends(connection: &Connection) -> rusqlite::Result<Ends> {
 
 fn last_at(connection: &Connection) -> rusqlite::Result<Timestamp> {
     let sql = "SELECT max(coalesce((SELECT at FROM callbacks ORDER BY seq DESC LIMIT 1), 0),
-                          coalesce((SELECT at FROM events ORDER BY seq DESC LIMIT 1), 0))";
+                          coalesce((SELECT at FROM events ORDER BY seq DESC LIMIT 1), 0),
+                          coalesce((SELECT value FROM meta WHERE key = 'at'), 0))";
     connection.query_row(sql, [], |row| row.get(0)).map(Timestamp::from_millis)
 }
 
@@ -359,69 +425,4 @@ fn consumers(connection: &Connection) -> rusqlite::Result<HashMap<Arc<str>, Stre
         }
     }
     Ok(consumers)
-}
-
-/// Why a transaction failed.
-#[derive(Clone, Debug)]
-pub(crate) struct Trouble {
-    pub(crate) fault: Fault,
-    pub(crate) reason: Arc<str>,
-}
-
-/// Whose fault that was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fault {
-    /// A sync failed. What the disk holds is unknown: after an error the kernel may take pages for clean that it never
-    /// wrote, so that the next sync succeeds and means nothing.
-    Sync,
-    /// The disk or the machine: full, an error, no memory, a lock held by someone else. It may pass.
-    Disk,
-    /// What was asked for, or a damaged page. Other work may succeed.
-    Own,
-}
-
-impl Trouble {
-    pub(crate) fn own(reason: String) -> Trouble {
-        Trouble { fault: Fault::Own, reason: reason.into() }
-    }
-}
-
-impl From<Trouble> for JournalError {
-    fn from(trouble: Trouble) -> JournalError {
-        match trouble.fault {
-            Fault::Sync => JournalError::Poisoned(trouble.reason),
-            Fault::Disk | Fault::Own => JournalError::Failed(trouble.reason),
-        }
-    }
-}
-
-impl fmt::Display for Trouble {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.reason)
-    }
-}
-
-impl From<rusqlite::Error> for Trouble {
-    fn from(err: rusqlite::Error) -> Trouble {
-        let extended = err.sqlite_error().map_or(0, |err| err.extended_code);
-        let fault = match extended {
-            ffi::SQLITE_IOERR_FSYNC | ffi::SQLITE_IOERR_DIR_FSYNC => Fault::Sync,
-            _ => match extended & 0xff {
-                ffi::SQLITE_FULL
-                | ffi::SQLITE_IOERR
-                | ffi::SQLITE_READONLY
-                | ffi::SQLITE_CANTOPEN
-                | ffi::SQLITE_BUSY
-                | ffi::SQLITE_LOCKED
-                | ffi::SQLITE_PROTOCOL
-                | ffi::SQLITE_NOMEM => Fault::Disk,
-                _ => Fault::Own,
-            },
-        };
-        let reason = match extended {
-            0 => err.to_string(),
-            _ => format!("{err} (SQLite error {extended})"),
-        };
-        Trouble { fault, reason: reason.into() }
-    }
 }

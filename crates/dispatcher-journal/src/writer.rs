@@ -1,49 +1,66 @@
 //! The one thread that writes: it takes what waits, commits it in one transaction, and tells all who wait.
 
+mod between;
+mod health;
+#[cfg(test)]
+mod hooked;
+mod recall;
+
 use std::{
     collections::VecDeque,
     fs::File,
     mem,
     sync::{Arc, atomic::Ordering},
     thread,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
-use dispatcher_core::Timestamp;
 use rusqlite::{Connection, config::DbConfig};
-use tracing::{error, info, warn};
+use tracing::{error, warn};
 
 use crate::{
-    Appended, CallbackRow, Change, Health, JournalError,
+    Appended, CallbackRow, Change, JournalError, Retention,
     dedupe::Dedupe,
     port::{AppendOp, Done, weight},
     shared::{Request, Shared, lock},
     tail::Tail,
-    transaction::{Fault, Tables, Trouble},
+    transaction::Tables,
+    trimmer::Trimmer,
+    trouble::{Fault, Trouble},
     upkeep::{self, Upkeep},
+    vacuum,
 };
 
 /// How many rows go into one transaction, so that none of them waits long for the others.
 const BATCH: usize = 512;
-/// How many rows are read at once to remember what was appended before the start.
-const RECALL: i64 = 512;
-/// How long nothing must wait before the write-ahead log is copied into the file.
-const IDLE: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+pub(crate) use hooked::Hooked;
 
 /// Runs until the journal is closed. Owns the connection and the lock until then.
-pub(crate) fn run(mut connection: Connection, lock: File, shared: &Arc<Shared>, dedupe: Dedupe, ready: &Ready) {
+pub(crate) fn run(
+    mut connection: Connection,
+    lock: File,
+    shared: &Arc<Shared>,
+    dedupe: Dedupe,
+    retention: Option<Retention>,
+    ready: &Ready,
+) {
     let _watch = Watch(shared);
     let upkeep = Upkeep::new(&mut connection);
-    let tables = Tables::new(&connection);
-    let poisoned = match (tables, upkeep) {
-        (Ok(tables), Ok(upkeep)) => {
+    let poisoned = match upkeep.map_err(Trouble::from).and_then(|upkeep| {
+        let mut tables = Tables::new(&connection)?;
+        let trimmer = retention.map(|retention| Trimmer::new(retention, &mut tables, shared)).transpose()?;
+        vacuum::measure(&connection, shared)?;
+        Ok(Writer::new(shared, tables, upkeep, trimmer, dedupe))
+    }) {
+        Ok(mut writer) => {
             let _ = ready.send(Ok(()));
-            let mut writer = Writer::new(shared, tables, upkeep, dedupe);
             writer.run();
             writer.poisoned.is_some()
         }
-        (Err(err), _) | (_, Err(err)) => {
-            let _ = ready.send(Err(err));
+        Err(trouble) => {
+            let _ = ready.send(Err(trouble));
             return;
         }
     };
@@ -62,15 +79,18 @@ pub(crate) fn run(mut connection: Connection, lock: File, shared: &Arc<Shared>, 
 }
 
 /// Where the thread says whether it could start.
-pub(crate) type Ready = std::sync::mpsc::SyncSender<rusqlite::Result<()>>;
+pub(crate) type Ready = std::sync::mpsc::SyncSender<Result<(), Trouble>>;
 
 struct Writer<'c> {
     shared: &'c Shared,
     tables: Tables<'c>,
     upkeep: Upkeep,
+    trimmer: Option<Trimmer>,
     dedupe: Dedupe,
     /// The monotonic clock counts from here.
     opened: Instant,
+    /// When the last batch was done, or the log was last copied for want of one.
+    busy_at: Instant,
     /// Callbacks before this seq are not yet remembered; `None` when all are that need to be.
     recall_before: Option<u64>,
     poisoned: Option<Arc<str>>,
@@ -91,14 +111,22 @@ struct Writer<'c> {
 }
 
 impl<'c> Writer<'c> {
-    fn new(shared: &'c Shared, tables: Tables<'c>, upkeep: Upkeep, dedupe: Dedupe) -> Writer<'c> {
+    fn new(
+        shared: &'c Shared,
+        tables: Tables<'c>,
+        upkeep: Upkeep,
+        trimmer: Option<Trimmer>,
+        dedupe: Dedupe,
+    ) -> Writer<'c> {
         let recall_before = dedupe.is_on().then(|| tables.ends().callbacks + 1);
         Writer {
             shared,
             tables,
             upkeep,
+            trimmer,
             dedupe,
             opened: Instant::now(),
+            busy_at: Instant::now(),
             recall_before,
             poisoned: None,
             failing: None,
@@ -121,8 +149,12 @@ impl<'c> Writer<'c> {
             }
             if !self.appends.is_empty() || !self.requests.is_empty() {
                 self.write_batch();
+                self.busy_at = Instant::now();
                 self.look_after_log(Upkeep::after_commit);
                 self.recall();
+                if self.trimmer.as_mut().is_some_and(Trimmer::is_starved) {
+                    self.trim();
+                }
             } else if self.shared.is_stopping() {
                 if mem::replace(&mut sealed, true) {
                     return;
@@ -131,21 +163,9 @@ impl<'c> Writer<'c> {
                 self.shared.seal();
             } else if self.recall_before.is_some() {
                 self.recall();
-            } else {
+            } else if !self.trim() {
                 self.rest();
             }
-        }
-    }
-
-    fn rest(&mut self) {
-        if !self.upkeep.is_behind() || self.poisoned.is_some() {
-            self.shared.sleep(thread::park);
-            return;
-        }
-        let began = Instant::now();
-        self.shared.sleep(|| thread::park_timeout(IDLE));
-        if began.elapsed() >= IDLE {
-            self.look_after_log(Upkeep::when_idle);
         }
     }
 
@@ -183,6 +203,10 @@ impl<'c> Writer<'c> {
     fn next_requests(&mut self, mut room: usize) -> Vec<Request> {
         let mut requests = Vec::new();
         while let Some(request) = self.requests.pop_front() {
+            if let Request::Compact { begins, reply } = request {
+                let _ = reply.send(self.compact(begins).map_err(JournalError::from));
+                continue;
+            }
             let rows = match &request {
                 Request::Commit { commit, .. } => {
                     let events: usize = commit.events.iter().map(|emitted| emitted.events.len()).sum();
@@ -192,6 +216,7 @@ impl<'c> Writer<'c> {
                 Request::Register { .. } => 1,
                 Request::Change { change: Change::Discard { seqs, .. }, .. } => seqs.len(),
                 Request::Change { .. } => 1,
+                Request::Compact { .. } => 0,
                 #[cfg(test)]
                 Request::Hook(_) => 0,
             };
@@ -203,7 +228,8 @@ impl<'c> Writer<'c> {
             let request = match request {
                 Request::Hook(hook) => {
                     let recalled = self.recall_before.is_none();
-                    hook(&mut Hooked { tables: &mut self.tables, shared: self.shared, recalled });
+                    let trimmer = self.trimmer.as_mut();
+                    hook(&mut Hooked { tables: &mut self.tables, trimmer, shared: self.shared, recalled });
                     continue;
                 }
                 other => other,
@@ -248,6 +274,7 @@ impl<'c> Writer<'c> {
                         answers.push(tables.register(consumer, *stream, *start)?);
                     }
                     Request::Change { change, .. } => answers.push(tables.change(change)?),
+                    Request::Compact { .. } => answers.push(0),
                     #[cfg(test)]
                     Request::Hook(_) => answers.push(0),
                 }
@@ -338,96 +365,6 @@ impl<'c> Writer<'c> {
         self.shared.finish(&mut self.results);
     }
 
-    /// After a transaction that succeeded.
-    fn recover(&mut self) {
-        if self.failing.take().is_some() {
-            self.shared.set_health(Health::Ok);
-            info!(unrecorded = mem::take(&mut self.unrecorded), "the journal writes again");
-        }
-    }
-
-    /// After one that failed. A consumer's own fault is the consumer's to tell.
-    fn suffer(&mut self, trouble: &Trouble, has_appends: bool) {
-        match trouble.fault {
-            Fault::Sync => self.poison(&trouble.reason),
-            Fault::Own if !has_appends => {}
-            Fault::Disk | Fault::Own => {
-                if self.failing.replace(trouble.reason.clone()).is_none() {
-                    error!(
-                        reason = %trouble,
-                        "the journal cannot write, and callbacks are refused until it can; it tries again with each \
-                         that comes; free space on its disk, or see to the disk"
-                    );
-                }
-                self.shared.set_health(Health::Failing(trouble.reason.clone()));
-            }
-        }
-    }
-
-    fn poison(&mut self, reason: &Arc<str>) {
-        if self.poisoned.is_none() {
-            error!(
-                %reason,
-                "the journal could not sync to its disk, so that nothing more can be promised: callbacks are refused from \
-                 now on; look for disk errors in the kernel's log, then restart the dispatcher"
-            );
-            self.poisoned = Some(reason.clone());
-            self.shared.set_health(Health::Poisoned(reason.clone()));
-        }
-    }
-
-    fn look_after_log(&mut self, upkeep: fn(&mut Upkeep, &Connection) -> rusqlite::Result<()>) {
-        if self.poisoned.is_some() {
-            return;
-        }
-        match upkeep(&mut self.upkeep, self.tables.connection()).map_err(Trouble::from) {
-            Ok(()) => self.log_failing = false,
-            Err(trouble) if trouble.fault == Fault::Sync => self.poison(&trouble.reason),
-            Err(trouble) => {
-                if !mem::replace(&mut self.log_failing, true) {
-                    warn!(
-                        reason = %trouble,
-                        "the journal's write-ahead log cannot be copied into its file, and grows until it can"
-                    );
-                }
-            }
-        }
-        self.shared.tallies.wal_bytes.store(self.upkeep.bytes(), Ordering::Relaxed);
-    }
-
-    /// Remembers some more of what was appended before the start, newest first.
-    fn recall(&mut self) {
-        let Some(before) = self.recall_before.take() else { return };
-        match self.recall_some(before) {
-            Ok(next) => self.recall_before = next,
-            Err(err) => warn!(%err, "repeats of callbacks from before the start may be stored again"),
-        }
-    }
-
-    fn recall_some(&mut self, before: u64) -> rusqlite::Result<Option<u64>> {
-        let now = self.now();
-        let clock = Timestamp::now();
-        let mut statement = self
-            .tables
-            .connection()
-            .prepare_cached("SELECT seq, at, identity FROM callbacks WHERE seq < ?1 ORDER BY seq DESC LIMIT ?2")?;
-        let mut rows = statement.query((before.cast_signed(), RECALL))?;
-        let mut next = None;
-        while let Some(row) = rows.next()? {
-            let (seq, at, identity): (i64, i64, Option<[u8; 16]>) = (row.get(0)?, row.get(1)?, row.get(2)?);
-            let age = clock.since(Timestamp::from_millis(at)).as_millis();
-            let since = now - i64::try_from(age).unwrap_or(i64::MAX / 2);
-            let seq = seq.cast_unsigned();
-            match identity {
-                Some(identity) if !self.dedupe.recall(u128::from_be_bytes(identity), seq, since, now) => {
-                    return Ok(None);
-                }
-                _ => next = Some(seq),
-            }
-        }
-        Ok(next)
-    }
-
     fn now(&self) -> i64 {
         i64::try_from(self.opened.elapsed().as_millis()).unwrap_or(i64::MAX)
     }
@@ -450,6 +387,8 @@ fn finish_requests(requests: impl IntoIterator<Item = Request>, outcome: Result<
             Request::Change { reply, .. } => {
                 let _ = reply.send(answer);
             }
+            // These were answered before they came into a batch.
+            Request::Compact { .. } => {}
             #[cfg(test)]
             Request::Hook(_) => {}
         }
@@ -465,34 +404,5 @@ impl Drop for Watch<'_> {
             error!("the journal's writer has failed, and callbacks are refused from now on; restart the dispatcher");
             self.0.abort(&"its writer has failed".into());
         }
-    }
-}
-
-/// What a test may do to the writer.
-#[cfg(test)]
-pub(crate) struct Hooked<'a, 'c> {
-    pub(crate) tables: &'a mut Tables<'c>,
-    shared: &'a Shared,
-    recalled: bool,
-}
-
-#[cfg(test)]
-impl Hooked<'_, '_> {
-    /// From here on readers have to read the file.
-    pub(crate) fn forget_tail(&self) {
-        *lock(&self.shared.tail) = Tail::default();
-    }
-
-    /// Whether all that is to be remembered of earlier runs is.
-    pub(crate) fn has_recalled(&self) -> bool {
-        self.recalled
-    }
-
-    /// Makes the disk full: the file may have so many more pages than it has now.
-    pub(crate) fn limit_pages(&self, more: Option<i64>) {
-        let connection = self.tables.connection();
-        let pages: i64 = connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
-        let limit = more.map_or(i64::from(u32::MAX) - 1, |more| pages + more);
-        connection.pragma_update_and_check(None, "max_page_count", limit, |_| Ok(())).unwrap();
     }
 }

@@ -1,10 +1,15 @@
 //! The journal on a real disk, with the writer's own thread and real connections.
 
 mod appending;
+mod checking;
 mod committing;
 mod damage;
+mod keeping;
+mod migrating;
 mod opening;
 mod repeats;
+mod retaining;
+mod retention_model;
 mod trouble;
 
 use std::{
@@ -20,8 +25,8 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 
 use crate::{
-    AppendError, Appended, CallbackRow, Commit, Emitted, EventRow, Journal, JournalError, JournalOptions, Port, Row,
-    Start, Stream,
+    AppendError, Appended, CallbackRow, Commit, Emitted, EventRow, Journal, JournalError, JournalOptions, Port,
+    Retention, Row, Start, Stream,
 };
 
 const CONSUMER: &str = "handler:h";
@@ -42,6 +47,11 @@ impl Place {
 
     fn options(&self) -> JournalOptions {
         JournalOptions::new(self.path())
+    }
+
+    #[track_caller]
+    fn open_with(&self, retention: Retention) -> Journal {
+        Journal::open(JournalOptions { retention: Some(retention), sync: crate::Sync::Off, ..self.options() }).unwrap()
     }
 
     #[track_caller]
@@ -116,24 +126,34 @@ fn commit(journal: &Journal, commit: Commit) -> Result<(), JournalError> {
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(journal.commit(commit))
 }
 
-/// Appends `n` callbacks one after the other, and has a handler emit one event for each.
+/// Appends `n` callbacks, and has a handler emit one event for each.
 #[track_caller]
 fn fill(journal: &Journal, n: u64) {
     journal.register(CONSUMER, Stream::Callbacks, Start::Oldest).unwrap();
-    let mut events = Vec::new();
-    for _ in 0..n {
-        let callback = callback(None);
-        let seq = append(journal, &callback).seq();
-        events.push(emitted(seq, &callback, vec![NewEvent::forwarding("t")]));
-    }
+    let callbacks: Vec<Callback> = (0..n).map(|_| callback(None)).collect();
+    let appended = append_all(journal, &callbacks);
+    let events = appended
+        .into_iter()
+        .zip(&callbacks)
+        .map(|(appended, callback)| emitted(appended.unwrap().seq(), callback, vec![NewEvent::forwarding("t")]));
+    let events = events.collect();
     commit(journal, Commit { consumer: CONSUMER.into(), checkpoint: Some(n), events, ..Commit::default() }).unwrap();
 }
 
+/// Lets retention do all that it would.
+fn trim(journal: &Journal) {
+    journal.hook(|hooked| hooked.trim());
+}
+
 fn callback(identity: Option<u128>) -> Callback {
+    callback_of("Group.CallbackAfterGroupFull", identity)
+}
+
+fn callback_of(command: &str, identity: Option<u128>) -> Callback {
     Callback::new(CallbackParts {
         id: CallbackId::mint(),
         app: App::new(1_400_000_001, "main"),
-        command: Command::new("Group.CallbackAfterGroupFull"),
+        command: Command::new(command),
         query: "SdkAppid=1400000001&contenttype=json".into(),
         body: Bytes::from_static(br#"{"CallbackCommand":"Group.CallbackAfterGroupFull","GroupId":"@TGS#1"}"#),
         received_at: Timestamp::from_millis(1_764_000_000_000),

@@ -1,0 +1,98 @@
+//! The formats of the file, and the way from each to the next.
+//!
+//! A new format is a step at the end of `STEPS`, a fixture of the one before it in `tests/fixtures`, and a line in
+//! `tests::migrating`.
+
+use rusqlite::{Connection, Transaction};
+
+use crate::mend;
+
+/// The newest format that this dispatcher knows, and the one that it writes.
+pub(crate) const FORMAT: i64 = STEPS.len() as i64;
+
+/// What makes each format of the one before it; the first, of an empty file. A new file goes through all of them, so that
+/// there is one way to each format. None of them touches a row of `callbacks`, `events` or `dead`: however large the file
+/// is, it is ready in a moment.
+const STEPS: [fn(&Transaction<'_>) -> rusqlite::Result<()>; 2] = [
+    |file| file.execute_batch(FIRST),
+    |file| {
+        file.execute_batch(SECOND)?;
+        mend::vouch(file, None)
+    },
+];
+
+/// Brings the file from the format that was found to the newest, in one transaction.
+pub(crate) fn migrate(connection: &mut Connection, found: i64) -> rusqlite::Result<()> {
+    let transaction = connection.transaction()?;
+    steps(&transaction, found)?;
+    transaction.commit()
+}
+
+pub(crate) fn steps(file: &Transaction<'_>, found: i64) -> rusqlite::Result<()> {
+    file.pragma_update(None, "user_version", FORMAT)?;
+    STEPS.iter().skip(usize::try_from(found).unwrap_or(0)).try_for_each(|step| step(file))
+}
+
+/// `crc` covers the columns before it; see `row`.
+pub(crate) const FIRST: &str = "
+    CREATE TABLE callbacks (
+        seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, received INTEGER NOT NULL, event_time INTEGER, id BLOB NOT NULL,
+        app INTEGER NOT NULL, app_name TEXT NOT NULL, command TEXT NOT NULL, key TEXT, identity BLOB,
+        query TEXT NOT NULL, body TEXT NOT NULL, crc INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE events (
+        seq INTEGER PRIMARY KEY, at INTEGER NOT NULL, callback INTEGER NOT NULL, handler TEXT NOT NULL,
+        n INTEGER NOT NULL, type TEXT NOT NULL, key TEXT, time INTEGER NOT NULL, data TEXT, sinks TEXT NOT NULL,
+        crc INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE checkpoint (
+        consumer TEXT PRIMARY KEY, stream TEXT NOT NULL, seq INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE pending (
+        consumer TEXT, seq INTEGER, app INTEGER NOT NULL, key TEXT, attempt INTEGER NOT NULL,
+        first_at INTEGER NOT NULL, due INTEGER NOT NULL, error TEXT NOT NULL, PRIMARY KEY (consumer, seq)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE dead (
+        consumer TEXT NOT NULL, seq INTEGER NOT NULL, at INTEGER NOT NULL, first_at INTEGER NOT NULL,
+        reason TEXT NOT NULL, attempts INTEGER NOT NULL, copy TEXT NOT NULL, PRIMARY KEY (consumer, seq)
+    ) STRICT;
+    CREATE TABLE meta (key TEXT PRIMARY KEY, value ANY NOT NULL) STRICT, WITHOUT ROWID;
+";
+
+/// Attempts, replays, parking, retention, and checksums for the small tables.
+///
+/// `replay` is covered by `crc` where it is not NULL. Dead letters that were there before have no checksum, up to the place
+/// in `dead_unchecked`. Of the blocks of events that were full before nobody knows the callbacks: the last of them says that
+/// they may refer to any, so that no callback goes before they do; see `blocks`. `restored` has the callbacks below the floor
+/// that were put back for an event, with the last event that refers to each.
+const SECOND: &str = "
+    ALTER TABLE events ADD COLUMN replay INTEGER;
+    ALTER TABLE checkpoint ADD COLUMN parked_at INTEGER;
+    ALTER TABLE checkpoint ADD COLUMN parked TEXT;
+    ALTER TABLE checkpoint ADD COLUMN crc INTEGER;
+    ALTER TABLE pending ADD COLUMN age INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE pending ADD COLUMN crc INTEGER;
+    ALTER TABLE dead ADD COLUMN history TEXT NOT NULL DEFAULT '[]';
+    ALTER TABLE dead ADD COLUMN crc INTEGER;
+    INSERT INTO meta SELECT 'dead_unchecked', max(rowid) FROM dead HAVING max(rowid) IS NOT NULL;
+    CREATE TABLE attempts (
+        stream TEXT NOT NULL, seq INTEGER NOT NULL, consumer TEXT NOT NULL, n INTEGER NOT NULL, at INTEGER NOT NULL,
+        error TEXT, status INTEGER, excerpt TEXT, PRIMARY KEY (stream, seq, consumer, n)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE progress (
+        consumer TEXT NOT NULL, seq INTEGER NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (consumer, seq)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE skipped (
+        id INTEGER PRIMARY KEY, consumer TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,
+        at INTEGER NOT NULL, reason TEXT NOT NULL
+    ) STRICT;
+    CREATE TABLE replays (
+        id INTEGER PRIMARY KEY, at INTEGER NOT NULL, target TEXT NOT NULL, stream TEXT NOT NULL, dead_of TEXT,
+        first INTEGER NOT NULL, last INTEGER NOT NULL, last_place INTEGER NOT NULL, spec TEXT NOT NULL,
+        done INTEGER NOT NULL DEFAULT 0, dead INTEGER NOT NULL DEFAULT 0, ended_at INTEGER,
+        cancelled INTEGER NOT NULL DEFAULT 0
+    ) STRICT;
+    CREATE TABLE blocks (block INTEGER PRIMARY KEY, callback INTEGER NOT NULL) STRICT;
+    CREATE TABLE restored (callback INTEGER PRIMARY KEY, event INTEGER NOT NULL) STRICT;
+    INSERT INTO blocks SELECT (max(seq) - 1) / 1024 - 1, 0 FROM events HAVING max(seq) > 1024;
+";
