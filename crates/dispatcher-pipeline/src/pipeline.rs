@@ -324,7 +324,8 @@ impl Ready {
         let rate = options.rate.map(|rate| Rc::new(RefCell::new(Limiter::new(rate, now.instant))));
         let pace = Pace { lanes: options.lanes, rate, ordered: options.ordered };
         let (journal, phase) = (shared.journal.clone(), shared.phase.clone());
-        let surroundings = Surroundings { journal, reader: reader.clone(), phase, status };
+        let overdue = journal.overdue();
+        let surroundings = Surroundings { journal, reader: reader.clone(), overdue, phase, status };
         Consumer::new(name, worker(cells), pace, window, health, surroundings)
     }
 }

@@ -5,7 +5,7 @@ use std::{
     path::Path,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -71,6 +71,7 @@ struct Inner {
     taken: watch::Sender<Vec<Item>>,
     openings: AtomicU32,
     closings: AtomicU32,
+    largest_batch: AtomicUsize,
 }
 
 impl Plugin {
@@ -106,6 +107,7 @@ impl Plugin {
                 taken: watch::Sender::new(Vec::new()),
                 openings: AtomicU32::new(0),
                 closings: AtomicU32::new(0),
+                largest_batch: AtomicUsize::new(0),
             }),
         }
     }
@@ -135,6 +137,11 @@ impl Plugin {
 
     pub(crate) fn closings(&self) -> u32 {
         self.inner.closings.load(Ordering::SeqCst)
+    }
+
+    /// The most events that one delivery had.
+    pub(crate) fn largest_batch(&self) -> usize {
+        self.inner.largest_batch.load(Ordering::SeqCst)
     }
 
     /// How often it was asked about this item.
@@ -189,6 +196,7 @@ impl Handler for Plugin {
 #[async_trait]
 impl Sink for Plugin {
     async fn deliver(&mut self, batch: &[Event], cx: &DeliverContext) -> Result<Outcomes, DeliveryError> {
+        self.inner.largest_batch.fetch_max(batch.len(), Ordering::SeqCst);
         let mut outcomes = Vec::new();
         let mut stopped = Vec::new();
         for event in batch {
