@@ -193,8 +193,9 @@ fn what_fails_for_too_long_is_given_up_on_and_time_down_does_not_count() {
         assert!(story.dead[&50].starts_with("gave up after 4h "), "{seed}: {:?}", story.dead);
         let attempts = &story.attempts[&50];
         let span = attempts.last().unwrap().at.since(attempts[0].at);
-        // Four hours of its own, and those that the receiver was away; then the next failure.
-        assert!(span >= 12 * HOUR - MINUTE && span <= 12 * HOUR + 2 * Backoff::default().max + MINUTE, "{span:?}");
+        // Four hours of its own, those that the receiver was away, and at most three longest waits: for the probe that finds
+        // it back, for one more should that probe be this very item, and for the item's next failure.
+        assert!(span >= 12 * HOUR - MINUTE && span <= 12 * HOUR + 3 * Backoff::default().max + MINUTE, "{span:?}");
     }
 }
 
