@@ -80,6 +80,8 @@ pub(crate) struct Surroundings {
     pub(crate) journal: Journal,
     /// One for all consumers: they live on one thread, and one page cache costs less than a dozen.
     pub(crate) reader: Rc<RefCell<Reader>>,
+    /// What retention wants gone.
+    pub(crate) overdue: watch::Receiver<Overdue>,
     pub(crate) phase: watch::Receiver<Phase>,
     pub(crate) status: StatusCell,
 }
@@ -123,6 +125,7 @@ pub(crate) struct Consumer<W: Worker> {
     /// Up to where retention was followed, and when it is again.
     evicted: u64,
     evict_at: Option<Instant>,
+    evict_pace: Duration,
     /// From when on it is worth looking what waits longest, and whether something happened since that was done.
     look_at: Instant,
     is_stale: bool,
@@ -160,7 +163,7 @@ impl<W: Worker> Consumer<W> {
         surroundings: Surroundings,
     ) -> Consumer<W> {
         let Duty { source, worker, pool, rate, ordered } = duty;
-        let Surroundings { orders, journal, reader, phase, status } = surroundings;
+        let Surroundings { orders, journal, reader, overdue, phase, status } = surroundings;
         Consumer {
             name,
             source,
@@ -169,7 +172,7 @@ impl<W: Worker> Consumer<W> {
             worker,
             orders,
             ends: journal.ends(),
-            overdue: journal.overdue(),
+            overdue,
             journal,
             reader,
             phase,
@@ -184,6 +187,7 @@ impl<W: Worker> Consumer<W> {
             read_again_at: None,
             evicted: 0,
             evict_at: None,
+            evict_pace: EVICT_PACE,
             look_at: Instant::now(),
             is_stale: false,
             status,
@@ -496,7 +500,7 @@ impl<W: Worker> Consumer<W> {
         self.evicted = upto;
         let reason = format!("retention let go of it before it was done (when_blocked = {policy:?})");
         if let Some((first, last)) = self.window.evict(upto, how, &reason) {
-            self.evict_at = Some(now.instant + EVICT_PACE);
+            self.evict_at = Some(now.instant + self.evict_pace);
             warn!(
                 consumer = &*self.name,
                 first, last, policy, "is behind what retention keeps: what is not done in this range is let go of"
@@ -656,3 +660,6 @@ async fn wake_at(at: Option<Instant>) {
         None => pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -253,17 +253,22 @@ impl Deck {
         let health = Health::new(options.backoff, seeds.u64(..), parked, Instant::now());
         let window = Window::new(window_options, checkpoint, pending, seeds.u64(..), health.now());
         let rate = post.limiter.clone().into_iter().chain(source.rate().map(new_limiter)).collect();
-        let (worker, pool) = (post.worker.clone(), post.pool.clone());
-        let duty = Duty { source, worker, pool, rate, ordered: options.ordered };
         let (orders, follow) = watch::channel(orders);
         self.orders.insert(name.to_owned(), (post.consumer.clone(), orders));
         let surroundings = Surroundings {
             orders: follow,
             journal: self.journal.clone(),
             reader: self.reader.clone(),
+            // Dead letters have copies: a replay of them is in nobody's way.
+            overdue: match source.replay() {
+                Some(Replay { dead_of: Some(_), .. }) => watch::Sender::default().subscribe(),
+                _ => self.journal.overdue(),
+            },
             phase: self.phase.clone(),
             status,
         };
+        let (worker, pool) = (post.worker.clone(), post.pool.clone());
+        let duty = Duty { source, worker, pool, rate, ordered: options.ordered };
         let consumer = Consumer::new(name.into(), duty, window, health, surroundings);
         let name = name.to_owned();
         self.consumers.spawn_local(async move {

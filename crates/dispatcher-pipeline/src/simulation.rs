@@ -42,11 +42,14 @@ fn a_receiver_that_is_down_for_six_hours_costs_no_dead_letter() {
         [("refused", &refused), ("503", &busy), ("500", &failing), ("hanging", &hanging)];
     for (name, answer) in kinds {
         let (mut latest, mut last, mut most_requests) = (Duration::ZERO, Duration::ZERO, 0);
-        for seed in 0..seeds(25) {
+        for seed in 0..seeds(10) {
             let mut rng = fastrand::Rng::with_seed(seed);
             let plot = Plot::single(traffic(&mut rng, 2500, 8 * HOUR, 60));
             let story = run(&plot, seed, |request| if broken.contains(&request.at) { answer() } else { Answer::Take });
             assert!(story.dead.is_empty(), "{name} {seed}: {:?}", story.dead);
+            let since = story.states.iter().find(|(_, state)| matches!(state, State::Down { .. })).unwrap().0;
+            let counted = story.failures().filter(|at| *at > since + TIMEOUT + SLACK).count();
+            assert_eq!(counted, 0, "{name} {seed}: attempts that were counted while it was down");
             let taken = story.taken();
             let first = taken.values().filter(|&&at| at >= broken.end).min().unwrap();
             latest = latest.max(*first - broken.end);
@@ -66,7 +69,7 @@ fn a_receiver_that_is_down_for_six_hours_costs_no_dead_letter() {
 fn a_404_by_mistake_costs_a_streak_and_what_was_under_way() {
     let broken = 2 * MINUTE..7 * MINUTE;
     let mut most = 0;
-    for seed in 0..seeds(20) {
+    for seed in 0..seeds(10) {
         let mut rng = fastrand::Rng::with_seed(seed);
         let mut arrivals = traffic(&mut rng, 9000, 10 * MINUTE, 1);
         // They come in bursts that fill all lanes, and neighbours are of different keys, as under the load of many.
@@ -190,8 +193,9 @@ fn what_fails_for_too_long_is_given_up_on_and_time_down_does_not_count() {
         assert!(story.dead[&50].starts_with("gave up after 4h "), "{seed}: {:?}", story.dead);
         let attempts = &story.attempts[&50];
         let span = attempts.last().unwrap().at.since(attempts[0].at);
-        // Four hours of its own, and those that the receiver was away; then the next failure.
-        assert!(span >= 12 * HOUR - MINUTE && span <= 12 * HOUR + 2 * Backoff::default().max + MINUTE, "{span:?}");
+        // Four hours of its own, those that the receiver was away, and at most three longest waits: for the probe that finds
+        // it back, for one more should that probe be this very item, and for the item's next failure.
+        assert!(span >= 12 * HOUR - MINUTE && span <= 12 * HOUR + 3 * Backoff::default().max + MINUTE, "{span:?}");
     }
 }
 

@@ -109,6 +109,12 @@ impl Story {
         taken
     }
 
+    /// When each attempt ended that was counted and failed, by the journal; only where the clock does not jump.
+    pub(super) fn failures(&self) -> impl Iterator<Item = Duration> {
+        let failed = self.attempts.values().flatten().filter(|attempt| attempt.error.is_some());
+        failed.map(|attempt| attempt.at.since(Timestamp::from_millis(WALL)))
+    }
+
     pub(super) fn was_down(&self) -> bool {
         self.states.iter().any(|(_, state)| matches!(state, State::Down { .. }))
     }

@@ -5,7 +5,7 @@ use std::{
     path::Path,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -72,6 +72,7 @@ struct Inner {
     taken: watch::Sender<Vec<Item>>,
     openings: AtomicU32,
     closings: AtomicU32,
+    largest_batch: AtomicUsize,
 }
 
 impl Plugin {
@@ -107,6 +108,7 @@ impl Plugin {
                 taken: watch::Sender::new(Vec::new()),
                 openings: AtomicU32::new(0),
                 closings: AtomicU32::new(0),
+                largest_batch: AtomicUsize::new(0),
             }),
         }
     }
@@ -136,6 +138,11 @@ impl Plugin {
 
     pub(crate) fn closings(&self) -> u32 {
         self.inner.closings.load(Ordering::SeqCst)
+    }
+
+    /// The most events that one delivery had.
+    pub(crate) fn largest_batch(&self) -> usize {
+        self.inner.largest_batch.load(Ordering::SeqCst)
     }
 
     /// How often it was asked about this item.
@@ -190,6 +197,7 @@ impl Handler for Plugin {
 #[async_trait]
 impl Sink for Plugin {
     async fn deliver(&mut self, batch: &[Event], cx: &DeliverContext) -> Result<Outcomes, DeliveryError> {
+        self.inner.largest_batch.fetch_max(batch.len(), Ordering::SeqCst);
         let mut outcomes = Vec::new();
         let mut stopped = Vec::new();
         for event in batch {
