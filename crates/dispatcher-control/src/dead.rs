@@ -1,6 +1,6 @@
 //! Dead letters: which there are, and away with them.
 
-use std::collections::VecDeque;
+use std::{cmp::Reverse, collections::BinaryHeap};
 
 use dispatcher_core::{CallbackId, CommandPattern, Timestamp};
 use dispatcher_journal::{Change, DeadLetter, Reader, Stream};
@@ -25,21 +25,27 @@ pub(crate) fn list(
     let mut reader = operations.reader()?;
     let limit = if limit == 0 { usize::MAX } else { usize::try_from(limit).unwrap_or(usize::MAX) };
     // The newest are those with the largest places; which consumer they are of says nothing about that.
-    let mut newest: VecDeque<(u64, String, u64)> = VecDeque::new();
+    let mut newest = BinaryHeap::new();
+    let mut consumers: Vec<String> = Vec::new();
     let mut n = 0;
     each(&mut reader, which, &mut Meter::new("reading dead letters", asker), |consumer, dead| {
         n += 1;
-        let at = newest.partition_point(|(place, ..)| *place < dead.place);
-        newest.insert(at, (dead.place, consumer.to_owned(), dead.seq));
+        if consumers.last().is_none_or(|last| last != consumer) {
+            consumers.push(consumer.to_owned());
+        }
+        newest.push(Reverse((dead.place, consumers.len() - 1, dead.seq)));
         if newest.len() > limit {
-            newest.pop_front();
+            newest.pop();
         }
     })?;
     let listed = newest.len() as u64;
-    for (_, consumer, seq) in newest {
+    let mut newest = newest.into_vec();
+    newest.sort_unstable_by(|one, other| other.cmp(one));
+    for Reverse((_, consumer, seq)) in newest {
+        let consumer = &consumers[consumer];
         // It may have been replayed or discarded meanwhile.
-        if let Some(dead) = one(&mut reader, &consumer, seq)? {
-            asker.tell(Answer::DeadLetter(Box::new(view(&consumer, &dead, false, contents))))?;
+        if let Some(dead) = one(&mut reader, consumer, seq)? {
+            asker.tell(Answer::DeadLetter(Box::new(view(consumer, &dead, false, contents))))?;
         }
     }
     Ok(Done { n: listed, of: Some(n), more: n > listed, note: None })
