@@ -114,6 +114,8 @@ impl<'c> Writer<'c> {
     }
 
     fn run(&mut self) {
+        // Whatever an earlier run left in the log. A disk that cannot take it now is no reason not to start.
+        self.look_after_log(Upkeep::when_idle);
         let mut sealed = false;
         loop {
             if self.appends.len() < BATCH {
