@@ -23,6 +23,7 @@ mod reader;
 mod row;
 mod schema;
 mod shared;
+mod step;
 mod tail;
 mod transaction;
 mod upkeep;

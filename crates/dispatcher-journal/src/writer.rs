@@ -18,6 +18,7 @@ use crate::{
     dedupe::Dedupe,
     port::{AppendOp, Done, weight},
     shared::{Request, Shared, lock},
+    step::step,
     tail::Tail,
     transaction::{Fault, Tables, Trouble},
     upkeep::{self, Upkeep},
@@ -175,6 +176,7 @@ impl<'c> Writer<'c> {
             finish_requests(requests, whole);
         }
         self.batch = batch;
+        step("commit.answered");
         self.shared.ends.send_if_modified(|ends| {
             let now = self.tables.ends();
             mem::replace(ends, now) != now

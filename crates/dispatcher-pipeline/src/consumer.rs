@@ -26,6 +26,7 @@ use crate::{
     State,
     health::{Health, May},
     status::StatusCell,
+    step::step,
     window::{Batch, Now, Outcome, Plan, Tally, Task, Window},
     worker::{Report, Worker},
 };
@@ -269,6 +270,7 @@ impl<W: Worker> Consumer<W> {
             work.push((task.attempt, item));
         }
         let Some(lane) = self.idle.pop() else { return self.window.give_back(batch, false) };
+        step("deliver.started");
         let working = self.worker.clone().work(lane, work);
         self.lanes.spawn_local(async move {
             let (lane, report) = working.await;
@@ -295,6 +297,7 @@ impl<W: Worker> Consumer<W> {
     }
 
     fn end_batch(&mut self, ended: Ended<W>) {
+        step("deliver.ended");
         let Ended { lane, batch, report } = ended;
         self.idle.push(lane);
         let (number, now) = (batch.number, Now::read());
@@ -470,6 +473,7 @@ impl<W: Worker> Consumer<W> {
             settled,
             dead,
         };
+        step("consumer.committing");
         let (journal, sent) = (self.journal.clone(), commit.clone());
         self.commit = Some(Committing { commit, done: Box::pin(async move { journal.commit(sent).await }) });
     }
@@ -478,6 +482,7 @@ impl<W: Worker> Consumer<W> {
         let Some(Committing { commit, .. }) = self.commit.take() else { return };
         match result {
             Ok(()) => {
+                step("consumer.committed");
                 self.window.committed();
                 for dead in &commit.dead {
                     error!(

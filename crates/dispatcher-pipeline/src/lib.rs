@@ -16,6 +16,7 @@ mod health;
 mod pipeline;
 mod sink;
 mod status;
+mod step;
 mod window;
 mod worker;
 

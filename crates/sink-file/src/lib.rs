@@ -9,5 +9,6 @@ mod config;
 mod log_file;
 mod rotation;
 mod sink;
+mod step;
 
 inventory::submit! { dispatcher_core::sink!(config::FileConfig, "file", one_lane) }

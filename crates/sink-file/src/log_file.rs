@@ -7,6 +7,8 @@ use std::{
     path::Path,
 };
 
+use crate::step::step;
+
 /// A file that is open for append. It knows what it is on disk, not what is in it.
 pub(crate) struct LogFile {
     file: File,
@@ -25,6 +27,7 @@ impl LogFile {
         let file = match options().open(path) {
             Err(err) if err.kind() == io::ErrorKind::NotFound => {
                 let created = options().create(true).open(path)?;
+                step("file.created");
                 sync_folder(path)?; // Without this a power cut can take the file with all its synced lines.
                 created
             }

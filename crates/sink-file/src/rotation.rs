@@ -9,7 +9,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::log_file::{folder_of, sync_folder};
+use crate::{
+    log_file::{folder_of, sync_folder},
+    step::step,
+};
 
 /// Renames `path` to `<path>.1`, after `.1` to `.2` and so on, and deletes what is beyond `keep`.
 ///
@@ -20,12 +23,17 @@ pub(crate) fn rotate(path: &Path, keep: u32) -> io::Result<()> {
     let free = (1..keep).find(|&n| !exists(&numbered(path, n))).unwrap_or(keep);
     for n in (1..free).rev() {
         fs::rename(numbered(path, n), numbered(path, n + 1))?;
+        step("rotation.moved");
     }
     fs::rename(path, numbered(path, 1))?;
+    step("rotation.set-aside");
     for stale in beyond(path, keep)? {
         fs::remove_file(stale)?;
+        step("rotation.deleted");
     }
-    sync_folder(path)
+    sync_folder(path)?;
+    step("rotation.synced");
+    Ok(())
 }
 
 fn numbered(path: &Path, n: u32) -> PathBuf {

@@ -16,6 +16,7 @@ use crate::{
     config::FileConfig,
     log_file::{LogFile, folder_of},
     rotation,
+    step::step,
 };
 
 /// Appends to one file.
@@ -54,8 +55,11 @@ impl FileSink {
                 continue;
             }
             let start = written.checked_sub(1).map_or(0, |before| self.ends[before]);
+            step("file.writing");
             file.append(&self.lines[start..self.ends[chunk.end - 1]], len)?;
+            step("file.written");
             file.sync()?;
+            step("file.synced");
             written = chunk.end;
             self.file = Some(file);
         }
