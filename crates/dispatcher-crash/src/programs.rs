@@ -46,8 +46,8 @@ impl Programs {
         let deps = test.parent().context("a program lies in a folder")?;
         let profile = deps.parent().unwrap_or(deps);
         let first = |candidates: [PathBuf; 2]| {
-            let [likely, other] = candidates;
-            if likely.exists() { Ok(likely) } else { other.canonicalize().with_context(|| other.display().to_string()) }
+            let text = format!("{} is built by `cargo test`, or by `cargo build --examples`", candidates[0].display());
+            candidates.into_iter().find(|path| path.exists()).context(text)
         };
         let library = "libdispatcher_faults.so";
         Ok(Programs {

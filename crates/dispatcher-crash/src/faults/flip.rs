@@ -13,7 +13,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use dispatcher_journal::{Journal, JournalError, JournalOptions, Reader, Row};
+use dispatcher_journal::{Consumer, Journal, JournalError, JournalOptions, Reader, Row};
 use fastrand::Rng;
 
 use crate::{
@@ -28,6 +28,9 @@ use crate::{
 /// In one round of so many the dispatcher is started.
 const START_EVERY: u64 = 12;
 
+/// 16 pages of the journal.
+const FIRST_PAGES: usize = 16 * 8192;
+
 /// How many callbacks the journal has at least.
 const CALLBACKS: u64 = 400;
 
@@ -40,6 +43,8 @@ struct Rows {
     events: Vec<Option<String>>,
     /// Id and sinks of each event.
     places: HashMap<String, String>,
+    /// How far each consumer got; no checksum covers that.
+    consumers: Vec<Consumer>,
 }
 
 pub(crate) fn run(harness: &Harness, rounds: u64, rng: &mut Rng, outcome: &mut Outcome) -> Result<()> {
@@ -57,12 +62,14 @@ pub(crate) fn run(harness: &Harness, rounds: u64, rng: &mut Rng, outcome: &mut O
     let stored = read(&journal)?.context("the journal was not flipped yet")?;
     ensure!(stored.callbacks.len() as u64 >= CALLBACKS, "the journal has only {} rows", stored.callbacks.len());
 
-    let (mut refused, mut unchanged, mut damaged_rows) = (0, 0, 0);
+    let (mut refused, mut unchanged, mut damaged_rows, mut misplaced) = (0, 0, 0, 0);
     while outcome.rounds < rounds {
         outcome.rounds += 1;
         let mut flipped = pristine.clone();
         let n_bits = [1, 1, 1, 2, 8][rng.usize(..5)];
-        let bits: Vec<usize> = (0..n_bits).map(|_| rng.usize(..flipped.len() * 8)).collect();
+        // Now and then among the first pages, where the small tables and the roots of the large ones are.
+        let range = if rng.u32(..4) == 0 { FIRST_PAGES } else { flipped.len() };
+        let bits: Vec<usize> = (0..n_bits).map(|_| rng.usize(..range * 8)).collect();
         bits.iter().for_each(|bit| flipped[bit / 8] ^= 1 << (bit % 8));
         put(&flipped)?;
         let Some(rows) = read(&journal).with_context(|| format!("with bits {bits:?} flipped"))? else {
@@ -73,15 +80,18 @@ pub(crate) fn run(harness: &Harness, rounds: u64, rng: &mut Rng, outcome: &mut O
         damaged_rows += damaged;
         outcome.reached += u64::from(damaged > 0);
         unchanged += u64::from(damaged == 0);
-        if outcome.rounds % START_EVERY == 1 {
+        if rows.consumers != stored.consumers {
+            misplaced += 1;
+        } else if outcome.rounds % START_EVERY == 1 {
             start_on(&mut trial, &flipped, &rows, &bits, outcome)?;
         }
-        if outcome.rounds % 50 == 0 {
+        if outcome.rounds.is_multiple_of(50) {
             harness.progress(outcome, rounds);
         }
     }
     outcome.notes.push(format!(
-        "{refused} refused to open, {unchanged} without effect on any row, {damaged_rows} rows damaged in the others"
+        "{refused} refused to open, {unchanged} without effect on any row, {damaged_rows} rows damaged in the others; \
+         {misplaced} changed how far a consumer is, which nothing notices"
     ));
     Ok(())
 }
@@ -149,9 +159,10 @@ fn read(path: &Path) -> Result<Option<Rows>> {
             })
             .collect())
     })?;
+    let consumers = reader.consumers().unwrap_or_default();
     drop(reader);
     journal.close();
-    Ok(Some(Rows { callbacks, events, places }))
+    Ok(Some(Rows { callbacks, events, places, consumers }))
 }
 
 /// The seq of a row, and what it is; `None` for one that is damaged.

@@ -72,6 +72,8 @@ pub(crate) fn run(harness: &Harness, rounds: u64, rng: &mut Rng, outcome: &mut O
             targets.extend(["kill-before", "kill-after"].map(|when| Target::Call(format!("{when}:{call}:{file}"))));
         }
     }
+    // Every step and call at least once.
+    let rounds = rounds.max(targets.len() as u64);
     let mut tried = BTreeSet::new();
     let mut reached = BTreeSet::new();
     while outcome.rounds < rounds {
