@@ -50,7 +50,7 @@ pub(crate) fn recognise(json: &[u8], is_taken: bool) -> Option<Delivery> {
     let key = subject.strip_prefix("group-")?.parse().ok()?;
     let attributes = data.get("GroupAttr").or_else(|| data.get("attributes"))?;
     let number = number(attributes)?;
-    Some(Delivery { number, key, event: id, is_taken })
+    Some(Delivery { number, key, event: id, is_taken, is_chance: false })
 }
 
 /// The number of a callback as Tencent would have sent it.

@@ -14,6 +14,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     fs::{self, DirBuilder},
     io,
+    ops::Range,
     os::unix::fs::DirBuilderExt as _,
     path::Path,
 };
@@ -45,6 +46,8 @@ enum Open {
 struct Node {
     durable: Vec<u8>,
     pending: Vec<(u64, Change)>,
+    /// What of it is there by chance, or is not.
+    by_chance: Vec<Range<usize>>,
 }
 
 enum Change {
@@ -67,7 +70,7 @@ impl Disk {
             let name = entry.file_name().to_string_lossy().into_owned();
             if !is_transient(&name) && entry.file_type()?.is_file() {
                 disk.names.insert(name, disk.nodes.len());
-                disk.nodes.push(Node { durable: fs::read(entry.path())?, pending: Vec::new() });
+                disk.nodes.push(Node { durable: fs::read(entry.path())?, ..Node::default() });
             }
         }
         disk.durable_names = disk.names.clone();
@@ -172,14 +175,17 @@ impl Disk {
         if let Some(Open::File(node)) = self.open.get(&file) {
             let node = &mut self.nodes[*node];
             for (_, change) in node.take_before(before) {
+                node.by_chance.extend(change.range());
                 change.apply(&mut node.durable, |_| rng.bool());
             }
         }
         Ok(())
     }
 
-    /// Cuts the power: replaces what is in the folder by what the disk may hold now.
-    pub(crate) fn cut(mut self, folder: &Path, rng: &mut Rng) -> Result<()> {
+    /// Cuts the power: replaces what is in the folder by what the disk may hold now. Returns, by file, what of it is there
+    /// by chance.
+    pub(crate) fn cut(mut self, folder: &Path, rng: &mut Rng) -> Result<BTreeMap<String, Vec<Range<usize>>>> {
+        let mut by_chance = BTreeMap::new();
         let n_names = rng.usize(..=self.changes_of_names.len());
         for (_, change) in self.changes_of_names.drain(..n_names) {
             change.apply(&mut self.durable_names);
@@ -190,6 +196,7 @@ impl Disk {
             let Some(node) = self.nodes.get_mut(*node).filter(|_| !is_transient(name)) else { continue };
             // From nothing to all of it: most bugs show at one of the ends.
             let kept = [0, 10, 50, 90, 100][rng.usize(..5)];
+            node.by_chance.extend(node.pending.iter().filter_map(|(_, change)| change.range()));
             for (_, change) in node.pending.drain(..) {
                 change.apply(&mut node.durable, |_| rng.u32(..100) < kept);
             }
@@ -198,8 +205,9 @@ impl Disk {
                 fs::create_dir_all(parent)?;
             }
             fs::write(path, &node.durable)?;
+            by_chance.insert(name.clone(), std::mem::take(&mut node.by_chance));
         }
-        Ok(())
+        Ok(by_chance)
     }
 }
 
@@ -212,6 +220,14 @@ impl Node {
 }
 
 impl Change {
+    /// The bytes that it writes.
+    fn range(&self) -> Option<Range<usize>> {
+        match self {
+            Change::Write { at, data } => Some(*at..at + data.len()),
+            Change::Length(_) => None,
+        }
+    }
+
     /// Does it to a file's bytes, sector by sector where `keep` says so.
     fn apply(self, file: &mut Vec<u8>, mut keep: impl FnMut(usize) -> bool) {
         match self {

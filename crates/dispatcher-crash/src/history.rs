@@ -42,6 +42,9 @@ pub struct Delivery {
     pub event: String,
     /// Whether the receiver took it: it must not be lost from then on.
     pub is_taken: bool,
+    /// Whether it is there by chance: a power cut has left it in a file, though nobody was told that it is safe. It says
+    /// nothing of the order in which things were delivered.
+    pub is_chance: bool,
 }
 
 /// Everything that happened, as the far ends saw it.

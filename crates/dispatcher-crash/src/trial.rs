@@ -1,6 +1,7 @@
 //! One trial: a folder, a dispatcher that is started in it again and again, its load, its receivers, and their history.
 
 use std::{
+    collections::HashSet,
     fs::{self, DirBuilder},
     io::{self, Write as _},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
@@ -19,6 +20,7 @@ use crate::{
     archive,
     callback::APP,
     check::check,
+    disk::Disk,
     history::{Answer, History},
     ledger::Ledger,
     load::{Load, LoadOptions},
@@ -65,6 +67,8 @@ pub(crate) struct Trial<'p> {
     pub(crate) load: Load,
     pub(crate) process: Option<Process>,
     pub(crate) rng: Rng,
+    /// Lines of the file sink's files that power cuts have left by chance.
+    by_chance: HashSet<usize>,
 }
 
 impl<'p> Trial<'p> {
@@ -81,7 +85,17 @@ impl<'p> Trial<'p> {
         // Free a moment ago; the system does not hand it out again at once.
         let address = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
         let load = Load::start(address, history.clone(), HTTP.to_vec(), options.load, &mut rng);
-        let trial = Trial { programs, folder, address, history, receivers, load, process: None, rng };
+        let trial = Trial {
+            programs,
+            folder,
+            address,
+            history,
+            receivers,
+            load,
+            process: None,
+            rng,
+            by_chance: HashSet::new(),
+        };
         fs::write(trial.folder().join("dispatcher.toml"), trial.configuration(options.sync))?;
         Ok(trial)
     }
@@ -213,6 +227,13 @@ backoff = {{ first = "20ms", max = "200ms" }}
         }
     }
 
+    /// Cuts the power: what is in the folder becomes what `disk` may hold.
+    pub(crate) fn cut(&mut self, disk: Disk) -> Result<()> {
+        let left = disk.cut(&self.data(), &mut self.rng)?;
+        self.by_chance.extend(archive::lines_by_chance(&self.data(), &left)?);
+        Ok(())
+    }
+
     /// The last lines of its log.
     pub(crate) fn tail(&self) -> String {
         let said = self.said();
@@ -226,7 +247,7 @@ backoff = {{ first = "20ms", max = "200ms" }}
         self.kill()?;
         self.receivers.iter().for_each(|receiver| receiver.set_mood(Mood::Well));
         let ledger = self.settle(outcome)?;
-        let (lines, n_torn) = archive::read(&self.data())?;
+        let (lines, n_torn) = archive::read(&self.data(), &self.by_chance)?;
         lines.into_iter().for_each(|line| self.history.delivered("archive", line));
 
         let record = self.history.record();
@@ -234,7 +255,7 @@ backoff = {{ first = "20ms", max = "200ms" }}
         outcome.sent += record.sent.len() as u64;
         outcome.acknowledged += record.sent.values().filter(|sent| sent.answer == Answer::Ok).count() as u64;
         for delivered in record.delivered.values() {
-            let mut seen = std::collections::HashSet::new();
+            let mut seen = HashSet::new();
             let first = delivered.iter().filter(|one| seen.insert(one.number)).count();
             outcome.delivered += first as u64;
             outcome.again += (delivered.len() - first) as u64;

@@ -114,7 +114,7 @@ fn round(harness: &Harness, trial: &mut Trial<'_>, case: Case, outcome: &mut Out
     outcome.reached += u64::from(preload.n_faults()? > 0);
     trial.kill()?;
     disk.replay(&fs::read(preload.log())?, &mut trial.rng)?;
-    disk.cut(&data, &mut trial.rng)
+    trial.cut(disk)
 }
 
 /// Waits until something has failed; under load first, then idle, for the file of the journal is written when it is. False

@@ -95,5 +95,5 @@ fn cut(harness: &Harness, trial: &mut Trial<'_>, outcome: &mut Outcome) -> Resul
         outcome.findings.other.push(format!("it ended by itself; it said:\n{}", trial.tail()));
     }
     disk.replay(&fs::read(preload.log())?, &mut trial.rng)?;
-    disk.cut(&data, &mut trial.rng)
+    trial.cut(disk)
 }
