@@ -22,7 +22,7 @@ fn nothing_acknowledged_is_lost() {
         (Fault::Step, 30),
         (Fault::Power, 6),
         (Fault::Control, 2),
-        (Fault::Error, 10),
+        (Fault::Error, 8),
         (Fault::Flip, 12),
         (Fault::Clock, 4),
         (Fault::Sink, 6),
@@ -31,6 +31,6 @@ fn nothing_acknowledged_is_lost() {
         let outcome = harness.run(fault, rounds).unwrap();
         println!("{HEAD}\n{outcome}");
         assert!(outcome.is_clean(), "{outcome}");
-        assert!(outcome.reached > 0, "the fault was never met: {outcome}");
+        assert!(outcome.reached > 0 && outcome.acknowledged > 0, "the fault was never met: {outcome}");
     }
 }

@@ -102,7 +102,7 @@ fn look_for_reordered(record: &Record, receiver: &str, delivered: &[Delivery], f
     let mut seen = HashSet::new();
     let mut last: HashMap<usize, u64> = HashMap::new();
     for one in delivered.iter().filter(|one| !one.is_chance && seen.insert(one.number)) {
-        if record.sent.get(&one.number).is_none_or(|sent| sent.answer == Answer::Refused) {
+        if record.sent.get(&one.number).is_none_or(|sent| matches!(sent.answer, Answer::Late | Answer::Refused)) {
             continue;
         }
         let last = last.entry(one.key).or_insert(one.number);

@@ -11,6 +11,8 @@ use std::{
 pub enum Answer {
     /// None, or a broken one: it may be stored or not.
     None,
+    /// A refusal because time ran out, as on a slow machine: as below, and nothing has failed.
+    Late,
     /// A refusal: it may be stored or not, and a later one may be stored before it.
     Refused,
     /// It was acknowledged: it must not be lost.
@@ -120,7 +122,7 @@ impl History {
             Answer::Refused => {
                 inner.refused_at.get_or_insert_with(Instant::now);
             }
-            Answer::None => {}
+            Answer::None | Answer::Late => {}
         }
         let starts = inner.starts;
         if let Some(sent) = inner.record.sent.get_mut(&number) {

@@ -24,6 +24,9 @@ const SENDERS: usize = 12;
 /// How long an answer may take. The dispatcher answers within 1.5 s, or is dead or was never asked.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// The code of a callback that was not stored in time; see the README of `dispatcher-intake`.
+const JOURNAL_LATE: &str = "503003";
+
 /// How many acknowledged callbacks may be on their way before the load waits: what is under way at the end of a trial has to
 /// arrive, and the trial is not about backlogs.
 const BACKLOG: u64 = 1_500;
@@ -134,8 +137,12 @@ impl Sender {
         let Some((stream, buffer)) = &mut self.connection else { return Ok(Answer::None) };
         stream.write_all(request)?;
         let Some(answer) = wire::read(stream, buffer, false)? else { return Ok(Answer::None) };
-        let is_ok = answer.status == 200 && answer.body.starts_with(br#"{"ActionStatus":"OK""#);
-        Ok(if is_ok { Answer::Ok } else { Answer::Refused })
+        let says = |text: &str| String::from_utf8_lossy(&answer.body).contains(text);
+        Ok(match answer.status {
+            200 if says(r#""ActionStatus":"OK""#) => Answer::Ok,
+            503 if says(JOURNAL_LATE) => Answer::Late,
+            _ => Answer::Refused,
+        })
     }
 
     /// Connects where there is no connection: nothing counts as sent before that worked.

@@ -34,6 +34,8 @@ pub struct Outcome {
     pub findings: Findings,
     /// What else is worth knowing.
     pub notes: Vec<String>,
+    /// Of how many findings the folder was kept.
+    pub(crate) findings_kept: usize,
     /// Folders of trials in which something was wrong, kept to be looked at.
     pub kept: Vec<PathBuf>,
     /// How long it took, in seconds.

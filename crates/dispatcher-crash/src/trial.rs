@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashSet,
-    fs::{self, DirBuilder},
+    fs::{self, DirBuilder, File},
     io::{self, Write as _},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     os::unix::fs::DirBuilderExt as _,
@@ -177,6 +177,12 @@ backoff = {{ first = "20ms", max = "200ms" }}
             .map_or_else(|_| String::new(), |said| String::from_utf8_lossy(&said).into_owned())
     }
 
+    /// Adds a line of ours to what it said, for whoever looks at a folder that was kept.
+    pub(crate) fn remark(&self, text: &str) -> io::Result<()> {
+        let mut said = File::options().create(true).append(true).open(self.folder().join("said.txt"))?;
+        writeln!(said, "-- {text}")
+    }
+
     /// Starts the dispatcher, and does not wait.
     pub(crate) fn launch(&mut self, program: &Path, environment: &[(&str, String)]) -> Result<()> {
         self.history.starting();
@@ -265,12 +271,13 @@ backoff = {{ first = "20ms", max = "200ms" }}
         if ledger.unreadable > 0 {
             outcome.findings.other.push(format!("{} dead letters do not say what they were", ledger.unreadable));
         }
-        if !findings.is_clean() {
+        if !findings.is_clean() || outcome.findings.all().count() > outcome.findings_kept {
             let Trial { folder, process, load, .. } = self;
             drop((process, load));
             outcome.kept.push(folder.keep());
         }
         outcome.findings.add(findings);
+        outcome.findings_kept = outcome.findings.all().count();
         Ok(())
     }
 

@@ -44,7 +44,7 @@ enum Expected {
     Nothing,
 }
 
-const CASES: [Case; 15] = {
+const CASES: [Case; 17] = {
     use Expected::{Nothing, Poison, Refusals};
     const fn case(error: &'static str, call: &'static str, file: &'static str, most: u64, expected: Expected) -> Case {
         Case { error, call, file, most, expected }
@@ -60,6 +60,9 @@ const CASES: [Case; 15] = {
         case("short", "write", "journal.db", 8, Nothing),
         case("eio", "sync", "journal.db", 2, Poison),
         case("enospc", "sync", "journal.db", 2, Poison),
+        // SQLite's own, while a new file is switched to a write-ahead log.
+        case("eio", "write", "journal.db-journal", 12, Nothing),
+        case("enospc", "sync", "journal.db-journal", 4, Nothing),
         case("eio", "write", "events.jsonl", 20, Nothing),
         case("enospc", "write", "events.jsonl", 20, Nothing),
         case("short", "write", "events.jsonl", 20, Nothing),
@@ -95,6 +98,7 @@ fn round(harness: &Harness, trial: &mut Trial<'_>, case: Case, outcome: &mut Out
     let mut disk = Disk::read(&data)?;
     let preload = Preload::new(&harness.programs.faults, trial.folder(), &data, &plan)?;
     let said_before = trial.said().len();
+    trial.remark(&plan)?;
     trial.history.forget_refusals();
     trial.load.run(true);
     trial.launch(&harness.programs.dispatcher, preload.environment())?;

@@ -62,6 +62,7 @@ pub(crate) fn run(harness: &Harness, rounds: u64, rng: &mut Rng, outcome: &mut O
     let stored = read(&journal)?.context("the journal was not flipped yet")?;
     ensure!(stored.callbacks.len() as u64 >= CALLBACKS, "the journal has only {} rows", stored.callbacks.len());
 
+    let mut readable = 0;
     let (mut refused, mut unchanged, mut damaged_rows, mut misplaced) = (0, 0, 0, 0);
     while outcome.rounds < rounds {
         outcome.rounds += 1;
@@ -82,9 +83,10 @@ pub(crate) fn run(harness: &Harness, rounds: u64, rng: &mut Rng, outcome: &mut O
         unchanged += u64::from(damaged == 0);
         if rows.consumers != stored.consumers {
             misplaced += 1;
-        } else if outcome.rounds % START_EVERY == 1 {
+        } else if readable % START_EVERY == 0 {
             start_on(&mut trial, &flipped, &rows, &bits, outcome)?;
         }
+        readable += 1;
         if outcome.rounds.is_multiple_of(50) {
             harness.progress(outcome, rounds);
         }
