@@ -6,6 +6,7 @@
 mod archive;
 mod callback;
 mod check;
+mod configuration;
 mod disk;
 mod fault;
 mod faults;

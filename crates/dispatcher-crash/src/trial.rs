@@ -18,8 +18,8 @@ use tempfile::TempDir;
 
 use crate::{
     archive,
-    callback::APP,
     check::check,
+    configuration,
     disk::Disk,
     history::{Answer, History},
     ledger::Ledger,
@@ -96,66 +96,10 @@ impl<'p> Trial<'p> {
             rng,
             by_chance: HashSet::new(),
         };
-        fs::write(trial.folder().join("dispatcher.toml"), trial.configuration(options.sync))?;
+        let [relay, second] = &trial.receivers;
+        let text = configuration::text(address, &trial.data(), relay.address, second.address, options.sync);
+        fs::write(trial.folder().join("dispatcher.toml"), text)?;
         Ok(trial)
-    }
-
-    fn configuration(&self, sync: &str) -> String {
-        let (address, data) = (self.address, self.data());
-        let (data, [relay, second]) = (data.display(), &self.receivers);
-        let (relay, second) = (relay.address, second.address);
-        format!(
-            r#"
-[intake]
-listen = "{address}"
-drain = "5s"
-
-[[apps]]
-sdk_app_id = {APP}
-name = "main"
-signature = "off"
-
-[journal]
-path = "{data}/journal.db"
-sync = "{sync}"
-
-[log]
-format = "human"
-
-[handlers.everything]
-type = "forward"
-sinks = ["archive", "relay"]
-backoff = {{ first = "20ms", max = "200ms" }}
-
-[handlers.group-attribute-changed]
-sinks = ["second"]
-backoff = {{ first = "20ms", max = "200ms" }}
-
-[sinks.archive]
-type = "file"
-path = "{data}/events.jsonl"
-rotate_size = "64KiB"
-keep = 100000
-backoff = {{ first = "20ms", max = "200ms" }}
-
-[sinks.relay]
-type = "http"
-url = "http://{relay}/relay"
-allow_networks = ["127.0.0.0/8"]
-attempts = 10000
-timeout = "500ms"
-backoff = {{ first = "20ms", max = "200ms" }}
-
-[sinks.second]
-type = "http"
-url = "http://{second}/second"
-allow_networks = ["127.0.0.0/8"]
-lanes = 4
-attempts = 10000
-timeout = "500ms"
-backoff = {{ first = "20ms", max = "200ms" }}
-"#
-        )
     }
 
     pub(crate) fn dispatcher(&self) -> &'p Path {
