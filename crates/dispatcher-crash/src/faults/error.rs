@@ -152,10 +152,11 @@ fn poisoned(trial: &Trial<'_>, said_before: usize) -> Result<Vec<String>> {
 
 fn refused(trial: &Trial<'_>, preload: &Preload, lasts: bool) -> Result<Vec<String>> {
     let mut wrong = Vec::new();
-    if !within(SOON, || Ok(trial.history.has_refused()))? {
-        wrong.push("nothing was refused while nothing could be written".to_owned());
-    }
+    // A single failure may hit what a consumer commits, which is tried again, and no callback.
     if lasts {
+        if !within(SOON, || Ok(trial.history.has_refused()))? {
+            wrong.push("nothing was refused while nothing could be written".to_owned());
+        }
         thread::sleep(Duration::from_millis(100));
         let n_ok = trial.history.n_ok_after_refusal();
         if n_ok > 0 && preload.n_faults()? > 1 {
