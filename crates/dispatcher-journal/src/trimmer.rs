@@ -230,6 +230,7 @@ impl Trimmer {
                 if self.is_vacuuming {
                     trace!(target: "dispatcher::step", step = "trim.vacuum");
                     vacuum::some(tables.connection())?;
+                    vacuum::measure(tables.connection(), shared)?;
                 }
                 Ok(self.is_vacuuming)
             }
