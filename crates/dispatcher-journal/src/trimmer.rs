@@ -231,6 +231,7 @@ impl Trimmer {
                 if self.is_vacuuming {
                     step("trim.vacuum");
                     vacuum::some(tables.connection())?;
+                    vacuum::measure(tables.connection(), shared)?;
                 }
                 Ok(self.is_vacuuming)
             }
