@@ -77,7 +77,7 @@ impl Dedupe {
     /// Remembers a callback with a seq below all others, from before the journal was opened. `false` when it is too old,
     /// or there is no room: no older one needs to be tried.
     pub(crate) fn recall(&mut self, identity: u128, seq: u64, since: i64, now: i64) -> bool {
-        if !self.is_on() || self.is_full() || now - since >= self.window {
+        if !self.is_on() || !self.reaches(since, now) {
             return false;
         }
         self.grow();
@@ -88,6 +88,11 @@ impl Dedupe {
         self.base = position;
         self.ring.push_front(entry);
         true
+    }
+
+    /// Whether anything from then on is still to be remembered.
+    pub(crate) fn reaches(&self, since: i64, now: i64) -> bool {
+        !self.is_full() && now - since < self.window
     }
 
     /// Forgets all callbacks from `seq` on: their transaction failed.

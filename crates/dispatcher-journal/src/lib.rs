@@ -43,6 +43,7 @@ mod rules;
 mod safety_copy;
 mod schema;
 mod shared;
+mod step;
 mod sundries;
 mod tail;
 mod transaction;

@@ -28,12 +28,16 @@ pub(crate) fn checkpoint_crc(consumer: &str, stream: Stream, seq: u64) -> u32 {
 /// Gives every checkpoint and every pending item the checksum of what it says now.
 pub(crate) fn vouch(connection: &Connection, consumer: Option<&str>) -> rusqlite::Result<()> {
     for (table, columns) in [("checkpoint", &CHECKPOINT[..]), ("pending", &PENDING[..])] {
-        let set = format!("UPDATE {table} SET crc = ?1 WHERE consumer = ?2 AND (?3 IS NULL OR seq = ?3)");
+        // Each by its whole key: of pending items there may be many thousands.
+        let (set, key) = match table {
+            "pending" => ("UPDATE pending SET crc = ?1 WHERE consumer = ?2 AND seq = ?3", 1),
+            _ => ("UPDATE checkpoint SET crc = ?1 WHERE consumer = ?2 AND seq = ?3", 2),
+        };
+        let mut set = connection.prepare_cached(set)?;
         for row in read(connection, table, columns)? {
-            let (Cell::Text(name), seq) = (&row.cells[0], row.cells[1].number()) else { continue };
+            let (Cell::Text(name), Some(seq)) = (&row.cells[0], row.cells[key].number()) else { continue };
             if consumer.is_none_or(|consumer| consumer.as_bytes() == name) {
-                let name = String::from_utf8_lossy(name);
-                connection.prepare_cached(&set)?.execute((row.crc_of_cells(), name, seq))?;
+                set.execute((row.crc_of_cells(), String::from_utf8_lossy(name), seq))?;
             }
         }
     }

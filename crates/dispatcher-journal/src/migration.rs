@@ -16,6 +16,8 @@ pub(crate) const FORMAT: i64 = STEPS.len() as i64;
 const STEPS: [fn(&Transaction<'_>) -> rusqlite::Result<()>; 2] = [
     |file| file.execute_batch(FIRST),
     |file| {
+        add_columns(file, "events", "replay INTEGER")?;
+        add_columns(file, "dead", "history TEXT NOT NULL DEFAULT '[]', crc INTEGER")?;
         file.execute_batch(SECOND)?;
         mend::vouch(file, None)
     },
@@ -31,6 +33,23 @@ pub(crate) fn migrate(connection: &mut Connection, found: i64) -> rusqlite::Resu
 pub(crate) fn steps(file: &Transaction<'_>, found: i64) -> rusqlite::Result<()> {
     file.pragma_update(None, "user_version", FORMAT)?;
     STEPS.iter().skip(usize::try_from(found).unwrap_or(0)).try_for_each(|step| step(file))
+}
+
+/// Adds columns to a table that may be large. `ALTER TABLE` does the same, but reads every row of a STRICT table
+/// beforehand, to see whether it keeps the new constraints; all that these columns say of rows that are there is their default.
+fn add_columns(file: &Transaction<'_>, table: &str, columns: &str) -> rusqlite::Result<()> {
+    let schema = "SELECT sql FROM sqlite_schema WHERE type = 'table' AND name = ?1";
+    let mut sql: String = file.query_row(schema, [table], |row| row.get(0))?;
+    // Behind the last column, before what is said of the table as a whole.
+    let end = sql.find(", PRIMARY KEY (").or(sql.rfind(')')).ok_or(rusqlite::Error::QueryReturnedNoRows)?;
+    sql.insert_str(end, &format!(", {columns}"));
+    let version: i64 = file.pragma_query_value(None, "schema_version", |row| row.get(0))?;
+    file.pragma_update(None, "writable_schema", true)?;
+    let changed = file.execute("UPDATE sqlite_schema SET sql = ?1 WHERE type = 'table' AND name = ?2", (sql, table));
+    // Others see the change by the version, and this connection by reading the schema anew.
+    file.pragma_update(None, "schema_version", version + 1)?;
+    file.pragma_update(None, "writable_schema", "RESET")?;
+    changed.map(drop)
 }
 
 /// `crc` covers the columns before it; see `row`.
@@ -61,20 +80,17 @@ pub(crate) const FIRST: &str = "
 
 /// Attempts, replays, parking, retention, and checksums for the small tables.
 ///
-/// `replay` is covered by `crc` where it is not NULL. Dead letters that were there before have no checksum, up to the place
+/// The largest seqs are asked for alone, so that SQLite looks at the last row and not at all of them. `replay` is covered by `crc` where it is not NULL. Dead letters that were there before have no checksum, up to the place
 /// in `dead_unchecked`. Of the blocks of events that were full before nobody knows the callbacks: the last of them says that
 /// they may refer to any, so that no callback goes before they do; see `blocks`. `restored` has the callbacks below the floor
 /// that were put back for an event, with the last event that refers to each.
 const SECOND: &str = "
-    ALTER TABLE events ADD COLUMN replay INTEGER;
     ALTER TABLE checkpoint ADD COLUMN parked_at INTEGER;
     ALTER TABLE checkpoint ADD COLUMN parked TEXT;
     ALTER TABLE checkpoint ADD COLUMN crc INTEGER;
     ALTER TABLE pending ADD COLUMN age INTEGER NOT NULL DEFAULT 0;
     ALTER TABLE pending ADD COLUMN crc INTEGER;
-    ALTER TABLE dead ADD COLUMN history TEXT NOT NULL DEFAULT '[]';
-    ALTER TABLE dead ADD COLUMN crc INTEGER;
-    INSERT INTO meta SELECT 'dead_unchecked', max(rowid) FROM dead HAVING max(rowid) IS NOT NULL;
+    INSERT INTO meta SELECT 'dead_unchecked', place FROM (SELECT max(rowid) AS place FROM dead) WHERE place > 0;
     CREATE TABLE attempts (
         stream TEXT NOT NULL, seq INTEGER NOT NULL, consumer TEXT NOT NULL, n INTEGER NOT NULL, at INTEGER NOT NULL,
         error TEXT, status INTEGER, excerpt TEXT, PRIMARY KEY (stream, seq, consumer, n)
@@ -94,5 +110,5 @@ const SECOND: &str = "
     ) STRICT;
     CREATE TABLE blocks (block INTEGER PRIMARY KEY, callback INTEGER NOT NULL) STRICT;
     CREATE TABLE restored (callback INTEGER PRIMARY KEY, event INTEGER NOT NULL) STRICT;
-    INSERT INTO blocks SELECT (max(seq) - 1) / 1024 - 1, 0 FROM events HAVING max(seq) > 1024;
+    INSERT INTO blocks SELECT (last - 1) / 1024 - 1, 0 FROM (SELECT max(seq) AS last FROM events) WHERE last > 1024;
 ";

@@ -19,7 +19,7 @@ use crate::schema::plain;
 pub(crate) const WHOLE: u64 = 64 << 20;
 /// Of more dead letters than this, or larger ones than `WHOLE`, the rows stay out of a copy that is not whole: they too are
 /// only ever given further columns.
-const DEAD: i64 = 20_000;
+const DEAD: i64 = 10_000;
 
 /// A copy that was made.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use rusqlite::Connection;
 use crate::{shared::Shared, trouble::Trouble};
 
 /// How many pages one step returns.
-const PAGES: u64 = 64;
+const PAGES: u64 = 32;
 
 /// How many pages the file has, and how many of them are free.
 pub(crate) fn pages(connection: &Connection) -> Result<(u64, u64), Trouble> {

@@ -29,6 +29,7 @@ use crate::{
     source::{Page, Source},
     status::StatusCell,
     steering::{self, PROBES, Rate, Verdict},
+    step::step,
     window::{Batch, LetGo, Now, Outcome, Plan, Task, Window},
     worker::{Report, Worker},
 };
@@ -409,6 +410,7 @@ impl<W: Worker> Consumer<W> {
             };
             work.push((task.attempt, item));
         }
+        step("deliver.started");
         let working = self.worker.clone().work(lane, work, self.source.replayed());
         self.lanes.spawn_local(async move {
             let (lane, report) = working.await;
@@ -438,6 +440,7 @@ impl<W: Worker> Consumer<W> {
     }
 
     fn end_batch(&mut self, ended: Ended<W>) {
+        step("deliver.ended");
         let Ended { lane, batch, report } = ended;
         self.pool.put(lane);
         let (window, health) = (&mut self.window, &mut self.health);
@@ -589,6 +592,7 @@ impl<W: Worker> Consumer<W> {
             attempts,
             skipped,
         };
+        step("consumer.committing");
         let (journal, sent) = (self.journal.clone(), commit.clone());
         self.commit = Some(Committing { commit, n_told, done: Box::pin(async move { journal.commit(sent).await }) });
     }
@@ -597,6 +601,7 @@ impl<W: Worker> Consumer<W> {
         let Some(Committing { commit, n_told, .. }) = self.commit.take() else { return };
         match result {
             Ok(()) => {
+                step("consumer.committed");
                 self.window.committed();
                 for dead in commit.dead.iter().take(n_told) {
                     error!(

@@ -29,6 +29,7 @@ mod sink;
 mod source;
 mod status;
 mod steering;
+mod step;
 mod window;
 mod worker;
 

@@ -13,6 +13,7 @@ mod open_files;
 mod rotation;
 mod set_aside;
 mod sink;
+mod step;
 mod template;
 #[cfg(test)]
 mod tests;

@@ -10,6 +10,8 @@ use std::{
 
 use dispatcher_core::Timestamp;
 
+use crate::step::step;
+
 /// A file that is open for append. It knows what it is on disk, not what is in it.
 pub(crate) struct LogFile {
     file: File,
@@ -35,7 +37,9 @@ impl LogFile {
                         made => made?,
                     }
                 }
-                options().create(true).open(path)?
+                let created = options().create(true).open(path)?;
+                step("file.created");
+                created
             }
             opened => opened?,
         };

@@ -8,6 +8,7 @@ use jiff::civil::Date;
 use crate::{
     log_file::LogFile,
     rotation,
+    step::step,
     template::{Template, date_of},
     turn::UnderWay,
 };
@@ -103,8 +104,11 @@ impl OpenFiles {
                 after_rotation(&self.template);
                 continue;
             }
+            step("file.writing");
             file.append(lines.of(&chunk), len)?;
+            step("file.written");
             file.sync()?;
+            step("file.synced");
             written = chunk.end;
             target.file = Some(file);
         }

@@ -12,7 +12,7 @@ use std::{
 
 use dispatcher_core::Timestamp;
 
-use crate::{log_file::sync_folder, turn::UnderWay};
+use crate::{log_file::sync_folder, step::step, turn::UnderWay};
 
 /// Renames `path` to `<path>.1`, after `.1` to `.2` and so on, compressed or not.
 ///
@@ -30,9 +30,13 @@ pub(crate) fn set_aside(path: &Path, under_way: &mut UnderWay) -> io::Result<()>
                 renamed => renamed?,
             }
         }
+        step("rotation.moved");
     }
     rename(path, &numbered(path, 1), under_way)?;
-    sync_folder(path)
+    step("rotation.set-aside");
+    sync_folder(path)?;
+    step("rotation.synced");
+    Ok(())
 }
 
 /// Whether `now` is in a later period than `begun`. Periods of this length are counted from 1970-01-01T00:00:00Z, so that

@@ -8,6 +8,7 @@ use jiff::civil::Date;
 use crate::{
     log_file::modified,
     rotation::with_ending,
+    step::step,
     template::{Filling, Template, date_of},
 };
 
@@ -91,6 +92,7 @@ pub(crate) fn delete_old(template: &Template, limits: Limits, now: Timestamp) ->
         last = Some(place);
         if newer >= limits.keep || limits.keep_for.is_some_and(|time| now.since(file.modified) > time) {
             let removed = fs::remove_file(&file.path);
+            step("rotation.deleted");
             result = result
                 .and(removed.or_else(|err| if err.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(err) }));
             if !is_of_today {

@@ -36,6 +36,8 @@ impl Writer<'_> {
                 Some(identity) if !self.dedupe.recall(u128::from_be_bytes(identity), seq, since, now) => {
                     return Ok(None);
                 }
+                // Times never fall: those before it are older.
+                None if !self.dedupe.reaches(since, now) => return Ok(None),
                 _ => next = Some(seq),
             }
         }
