@@ -490,6 +490,9 @@ async fn the_socket_is_its_owners_alone_and_harms_nobody() {
     eventually("an answer for who reads", || run(folder, &["status"]).status.success().then_some(()));
     tencent.change_attribute("group", 99).await;
     wait_for_lines(&folder.join("events.jsonl"), 21);
+    fs::remove_file(&socket).unwrap();
+    let said = fails(folder, &["status"], 1);
+    assert!(said.starts_with("journal.db: a dispatcher has this journal open, and cannot be asked at "), "{said}");
     assert!(process.terminate().success(), "nor do they keep it from stopping");
     drop(silent);
 }
