@@ -135,7 +135,7 @@ impl Reader<'_> {
         let made = journal.as_ref().and_then(|journal| journal.path.parent()).map(Path::to_path_buf);
         let cx = CheckContext::new(made.into_iter().collect());
         if let Some(journal) = &journal {
-            for ending in ["", "-wal", "-shm", ".lock"] {
+            for ending in ["", "-wal", "-shm", ".lock", ".sock"] {
                 let mut file = journal.path.clone().into_os_string();
                 file.push(ending);
                 let _ = cx.claim_file(Path::new(&file)); // The first to claim anything.

@@ -109,6 +109,14 @@ impl Pipeline {
         Pipeline::start_with(journal, handlers, sinks, Scope::Replays)
     }
 
+    /// A handle for dry runs alone: what these handlers and sinks would replay. Nothing runs, so that everything else that
+    /// is asked of it fails.
+    #[must_use]
+    pub fn planning(journal: &Journal, handlers: &[HandlerInstance], sinks: &[SinkInstance]) -> PipelineHandle {
+        let (commands, _) = mpsc::unbounded_channel();
+        PipelineHandle::new(journal.clone(), commands, Statuses::default(), Known::new(handlers, sinks))
+    }
+
     fn start_with(
         journal: &Journal,
         handlers: Vec<HandlerInstance>,

@@ -54,6 +54,13 @@ pub(crate) struct Filter {
 }
 
 impl ReplayFilter {
+    /// Whether this item, an event or a callback with this key, is replayed. A filter that cannot be understood lets
+    /// nothing through.
+    #[must_use]
+    pub fn lets_through(&self, seq: u64, callback: &Callback, key: Option<&Key>) -> bool {
+        self.parse().is_ok_and(|filter| filter.lets_through(seq, callback, key))
+    }
+
     /// # Errors
     /// What is wrong with it, and what to write.
     pub(crate) fn parse(&self) -> Result<Filter, String> {

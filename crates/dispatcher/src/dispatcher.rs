@@ -3,13 +3,17 @@
 use std::{fmt, net::SocketAddr, net::TcpListener, time::Duration};
 
 use dispatcher_config::{Config, Finding};
+use dispatcher_control::{Operations, Server, socket_path};
 use dispatcher_intake::Intake;
 use dispatcher_journal::{Journal, JournalError, Start, Stream};
 use dispatcher_pipeline::{ConsumerStatus, Pipeline};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use crate::wiring::{apps, handlers, intake_options, journal_options, rules, sinks};
+use crate::{
+    setup::setup,
+    wiring::{apps, handlers, intake_options, journal_options, rules, sinks},
+};
 
 /// What the pipeline takes beyond its limit for its last commit, and to close sinks.
 const LAST_COMMIT: Duration = Duration::from_secs(2);
@@ -17,6 +21,8 @@ const LAST_COMMIT: Duration = Duration::from_secs(2);
 /// A running dispatcher. Stop it with [`drain`](Dispatcher::drain); dropped without, it stops as a crash would, and what
 /// it had acknowledged is in the journal.
 pub struct Dispatcher {
+    /// First, so that nobody asks for what is being dropped.
+    control: Option<Server>,
     intake: Intake,
     pipeline: Pipeline,
     journal: Journal,
@@ -45,7 +51,14 @@ impl Dispatcher {
         name_the_unconfigured(&config, &journal);
         let intake = Intake::start(listener, intake_options(&config), apps(&config), rules(&config), &journal)
             .map_err(|err| StartError(config.finding("intake", err.to_string())))?;
-        Ok(Dispatcher { intake, pipeline, journal, drain: config.intake.drain.get() })
+        let operations =
+            Operations::new(journal.clone(), Some(pipeline.handle()), setup(&config, Some(intake.local_addr())));
+        let path = &config.journal.path;
+        let control = Server::start(path, operations).inspect_err(|err| {
+            let socket = socket_path(path);
+            warn!(%err, socket = %socket.display(), "the command line cannot ask this dispatcher; all else works");
+        });
+        Ok(Dispatcher { control: control.ok(), intake, pipeline, journal, drain: config.intake.drain.get() })
     }
 
     /// Where it listens: the configured address, with the port that the system chose if that was 0.
@@ -72,9 +85,13 @@ impl Dispatcher {
         }
         let left = until.saturating_duration_since(Instant::now());
         self.pipeline.drain(left.saturating_sub(LAST_COMMIT)).await;
-        let journal = self.journal;
-        // Closing waits for the last commit, which is a matter of the disk.
-        let closed = tokio::task::spawn_blocking(move || journal.close()).await;
+        let (journal, control) = (self.journal, self.control);
+        // Closing waits for the last commit, which is a matter of the disk. Until then it can be asked how it is.
+        let closed = tokio::task::spawn_blocking(move || {
+            drop(control);
+            journal.close();
+        });
+        let closed = closed.await;
         for (outcome, count) in counters.snapshot().into_iter().filter(|(_, count)| *count > 0) {
             info!(outcome, count, "callbacks since the start");
         }
