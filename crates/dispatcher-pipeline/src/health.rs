@@ -83,6 +83,12 @@ enum Failing {
     Item(u64),
 }
 
+impl Failing {
+    fn of(item: &FailedItem) -> Failing {
+        item.key.clone().map_or(Failing::Item(item.seq), Failing::Key)
+    }
+}
+
 impl Health {
     /// `parked`: since when it is parked, and why, if it is from the start.
     pub(crate) fn new(backoff: Backoff, seed: u64, parked: Option<(Timestamp, String)>, at: Instant) -> Health {
@@ -226,9 +232,15 @@ impl Health {
         self.streak.clear();
     }
 
+    /// Whether something of another key than this item's has failed, and nothing worked since.
+    pub(crate) fn others_fail(&self, item: &FailedItem) -> bool {
+        let failing = Failing::of(item);
+        self.streak.iter().any(|other| *other != failing)
+    }
+
     /// An item failed by its own fault; true when too many different ones have done so in a row.
     pub(crate) fn failed(&mut self, item: &FailedItem) -> bool {
-        let failing = item.key.clone().map_or(Failing::Item(item.seq), Failing::Key);
+        let failing = Failing::of(item);
         if !self.streak.contains(&failing) {
             self.streak.push(failing);
         }

@@ -33,6 +33,21 @@ fn status(status: u16) -> Failure {
 }
 
 #[test]
+fn where_few_keys_are_busy_an_outage_costs_no_dead_letter_either() {
+    let broken = HOUR..7 * HOUR;
+    for keys in [2, 3, 5] {
+        for seed in 0..seeds(10) {
+            let mut rng = fastrand::Rng::with_seed(seed);
+            let plot = Plot::single(traffic(&mut rng, 600, 8 * HOUR, keys));
+            let failing = || Answer::Refuse(status(502));
+            let story = run(&plot, seed, |request| if broken.contains(&request.at) { failing() } else { Answer::Take });
+            assert!(story.dead.is_empty(), "{keys} keys, {seed}: {:?}", story.dead);
+            assert_eq!(story.taken().len(), 600, "{keys} keys, {seed}");
+        }
+    }
+}
+
+#[test]
 fn a_receiver_that_is_down_for_six_hours_costs_no_dead_letter() {
     let broken = HOUR..7 * HOUR;
     let refused = || Answer::Down("connection refused", None);

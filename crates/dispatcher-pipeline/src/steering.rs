@@ -158,6 +158,17 @@ fn end_tried<P: Clone, M>(
     if is_probe {
         health.up(now);
     }
+    // Before an item is given up on for what may pass, there has to be a sign that it is to blame and not the plugin: that
+    // nothing of another key has failed since anything worked.
+    if let ([Outcome::Failed(failure)], true) = (&outcomes[..], health.is_up())
+        && !failure.is_permanent()
+        && window.last_try(&batch, failure, now).is_some_and(|item| health.others_fail(&item))
+    {
+        let (error, wish) = (format!("everything it is given fails; the last: {failure}"), failure.wait());
+        window.give_back(batch, false);
+        let has_changed = health.down(number, error.clone(), wish, now) || is_probe;
+        return Verdict { error: Some(error), has_changed, ..Verdict::default() };
+    }
     let last_failure: Option<Failure> = outcomes.iter().rev().find_map(|outcome| match outcome {
         Outcome::Failed(failure) => Some(failure.clone()),
         Outcome::Done(_) | Outcome::NotTried => None,

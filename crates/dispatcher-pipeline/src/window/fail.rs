@@ -6,7 +6,7 @@ use dispatcher_core::{Failure, Response, Timestamp};
 use dispatcher_journal::Attempt;
 use humantime::format_duration;
 
-use super::{Id, Now, State, Window};
+use super::{Batch, FailedItem, Id, Now, State, Window};
 use crate::backoff::MAX_WISH;
 
 /// The longest error text, and the longest excerpt of an answer, that is kept with an item.
@@ -88,6 +88,16 @@ impl<P: Clone, M> Window<P, M> {
             return;
         }
         self.offer_if_first(id);
+    }
+
+    /// Of a batch with one item: its key and its seq, if it would be given up on, should it fail once more by its own fault.
+    pub(crate) fn last_try(&self, batch: &Batch, failure: &Failure, now: Now) -> Option<FailedItem> {
+        let [id] = batch.ids[..] else { return None };
+        let entry = &self.entries[id as usize];
+        let age = entry.trouble.as_ref().map_or(Duration::ZERO, |trouble| trouble.age(now));
+        let is_last = self.options.reason_to_give_up(failure, entry.attempts.saturating_add(1), age, "").is_some();
+        let (seq, key) = (entry.seq, self.key(id).cloned());
+        is_last.then_some(FailedItem { seq, key, is_permanent: failure.is_permanent() })
     }
 
     /// Remembers that an item which had failed succeeded.
