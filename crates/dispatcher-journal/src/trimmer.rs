@@ -34,6 +34,8 @@ const ROUND: (Duration, Duration) = (Duration::from_millis(50), Duration::from_s
 /// For how long a step that is due lets others go first, and how long it then waits between steps.
 const STARVED: Duration = Duration::from_secs(10);
 const SELDOM: Duration = Duration::from_millis(100);
+/// How long after the start those that will run have to say so, before something is taken from those that do not.
+const GRACE: Duration = Duration::from_secs(60);
 /// How many rows more are called overdue at a time while the file is too large.
 const PRESSED: u64 = 1000;
 
@@ -84,6 +86,8 @@ pub(crate) struct Trimmer {
     held: [Option<HeldUp>; 2],
     /// Dead letters made so far of a consumer that is let go of.
     buried: HashMap<Arc<str>, u64>,
+    /// From when on consumers that have not asked for anything count as not running.
+    pub(crate) known_from: Instant,
     is_full: bool,
     is_vacuuming: bool,
     is_failing: bool,
@@ -134,6 +138,7 @@ impl Trimmer {
             pressed: [0; 2],
             held: [None, None],
             buried: HashMap::new(),
+            known_from: now + GRACE,
             is_full: false,
             is_vacuuming: false,
             is_failing: false,
