@@ -180,6 +180,64 @@ fn what_cannot_work_is_refused() {
 }
 
 #[test]
+fn limits_are_told_what_they_take() {
+    check(
+        &format!(
+            r#"{APP}
+[journal]
+keep_for = "0s"
+max_size = "15MiB"
+when_blocked = "drop"
+keep_dead_letters_for = "0d"
+
+[commands."State.StateChange"]
+journal = "never"
+keep_for = "1h"
+
+[commands."Group.*"]
+keep_for = "0s"
+
+[handlers.everything]
+type = "forward"
+attempts = "of"
+give_up_after = 72
+start = "newest"
+rate = "1/s"
+sinks = ["one", "two"]
+
+[sinks.one]
+type = "log"
+attempts = 0
+give_up_after = "0s"
+start = 2026-01-02T00:00:00
+order = "kye"
+rate = "0/s"
+
+[sinks.two]
+type = "log"
+attempts = 4294967296
+give_up_after = "3 moons"
+start = 3
+order = 1
+rate = "1000001/s"
+"#
+        ),
+        78,
+        include_str!("configuration/limits.txt"),
+    );
+    // Each key has to say what it takes, whatever stands there instead.
+    check(
+        &format!(
+            "{APP}[journal]\nkeep_for = \"off\"\nmax_size = 1024\nwhen_blocked = true\nkeep_dead_letters_for = []\n\
+             [commands.\"*\"]\nkeep_for = 3\n[handlers.everything]\ntype = \"forward\"\nsinks = [\"one\"]\n\
+             [sinks.one]\ntype = \"log\"\nattempts = 1.5\nrate = 100\ngive_up_after = {{}}\n"
+        ),
+        78,
+        include_str!("configuration/limits-of-other-types.txt"),
+    );
+}
+
+#[test]
 fn what_looks_wrong_is_a_warning() {
     check(
         &format!(

@@ -230,3 +230,51 @@ async fn a_sink_that_is_switched_off_gets_its_events_later() {
     assert_eq!(events.iter().map(attribute).collect::<Vec<_>>(), ["1", "2"]);
     assert!(process.terminate().success());
 }
+
+#[tokio::test]
+async fn two_happenings_that_look_alike_are_no_repeats() {
+    let folder = TempDir::new().unwrap();
+    let sections = "[handlers.everything]\ntype = \"forward\"\nsinks = [\"archive\"]\n[sinks.archive]\ntype = \
+                    \"file\"\npath = \"events.jsonl\"\n";
+    config(folder.path(), sections);
+    let process = start(folder.path());
+    let tencent = main_app(&process);
+    let edited = |time: u64| {
+        format!(
+            r#"{{"CallbackCommand":"Group.CallbackAfterModifyMsg","GroupId":"g","MsgSeq":7,"MsgBody":[],"EventTime":{time}}}"#
+        )
+    };
+    let online = |time: u64| {
+        format!(
+            r#"{{"CallbackCommand":"State.StateChange","EventTime":{time},"Info":{{"Action":"Login","To_Account":"mara"}}}}"#
+        )
+    };
+    // Nothing in this one tells two happenings apart, so that each is taken for one of its own.
+    let full = r#"{"CallbackCommand":"Group.CallbackAfterGroupFull","GroupId":"g"}"#.to_owned();
+    let sent = [
+        ("Group.CallbackAfterModifyMsg", edited(1_767_000_000_001), true),
+        ("Group.CallbackAfterModifyMsg", edited(1_767_000_000_002), true),
+        ("Group.CallbackAfterModifyMsg", edited(1_767_000_000_001), false),
+        ("State.StateChange", online(1_767_000_000_001), true),
+        ("State.StateChange", online(1_767_000_060_001), true),
+        ("State.StateChange", online(1_767_000_060_001), false),
+        ("Group.CallbackAfterGroupFull", full.clone(), true),
+        ("Group.CallbackAfterGroupFull", full, true),
+    ];
+    for (command, body, _) in &sent {
+        tencent.send(command, body).await.expect_ok();
+    }
+    assert!(process.terminate().success());
+    let process = start(folder.path());
+    let wanted: Vec<Value> =
+        sent.iter().filter(|sent| sent.2).map(|sent| serde_json::from_str(&sent.1).unwrap()).collect();
+    let mut got: Vec<String> = lines(&folder.path().join("events.jsonl"), wanted.len())
+        .iter()
+        .map(|event| event["data"].to_string())
+        .collect();
+    let mut wanted: Vec<String> = wanted.iter().map(ToString::to_string).collect();
+    got.sort();
+    wanted.sort();
+    assert_eq!(got, wanted);
+    assert!(process.terminate().success());
+}

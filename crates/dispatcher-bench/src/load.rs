@@ -1,35 +1,54 @@
 //! The load generator: a process of its own, one thread, one epoll.
 //!
-//! Closed loop: each connection sends its next request when the answer to the former is read. On its standard output it
+//! Closed loop: each connection sends its next request when the answer to the former is read. Or at a fixed rate, whatever
+//! the server does: a request that finds all connections busy waits from the moment it was due. On its standard output it
 //! prints [`Warm`] once all connections are open and warmed up, waits for a line on its standard input, and prints
 //! [`Load`] when it is through. Any answer but 200 and OK ends it.
 
 use std::{
-    io::{self, BufRead, ErrorKind, Read, Write},
+    io::{self, BufRead, Write},
     net::SocketAddr,
     process,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, Result, bail, ensure};
-use clap::Args;
-use hdrhistogram::Histogram;
-use memchr::memmem;
-use mio::{Events, Interest, Poll, Token, net::TcpStream};
+use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
-use crate::{proc, request::Request};
-
-/// How long no connection at all may get an answer.
-const STALLED_AFTER: Duration = Duration::from_secs(10);
+use crate::{generator::Generator, proc};
 
 /// What to send where.
-#[derive(Args)]
-pub(crate) struct LoadArgs {
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct LoadPlan {
     pub(crate) address: SocketAddr,
     pub(crate) connections: usize,
-    pub(crate) warmup: f64,
+    /// Closed loop.
+    pub(crate) warmup: Span,
+    pub(crate) measured: Span,
+    /// Requests per second; a closed loop without it.
+    pub(crate) rate: Option<f64>,
+}
+
+/// How long, or how many: whichever ends first.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+pub(crate) struct Span {
     pub(crate) seconds: f64,
+    pub(crate) requests: u64,
+}
+
+impl Span {
+    pub(crate) fn seconds(seconds: f64) -> Self {
+        Self { seconds, requests: u64::MAX }
+    }
+
+    /// So many, however long they take.
+    pub(crate) fn requests(requests: u64) -> Self {
+        Self { seconds: 24.0 * 60.0 * 60.0, requests }
+    }
+
+    pub(crate) fn time(self) -> Duration {
+        Duration::from_secs_f64(self.seconds)
+    }
 }
 
 /// First line: the connections are open and warm.
@@ -53,9 +72,9 @@ pub(crate) struct Load {
 }
 
 /// Runs the generator until it is through.
-pub(crate) fn run(args: &LoadArgs) -> Result<()> {
-    let mut generator = Generator::connect(args.address, args.connections)?;
-    let warm = generator.send_for(Duration::from_secs_f64(args.warmup))?;
+pub(crate) fn run(plan: &LoadPlan) -> Result<()> {
+    let mut generator = Generator::connect(plan.address, plan.connections)?;
+    let warm = generator.send_in_turn(plan.warmup)?;
     say(&Warm { requests: warm.len() })?;
 
     let mut go = String::new();
@@ -64,7 +83,10 @@ pub(crate) fn run(args: &LoadArgs) -> Result<()> {
 
     let cpu_before = proc::cpu(process::id())?;
     let began = Instant::now();
-    let waits = generator.send_for(Duration::from_secs_f64(args.seconds))?;
+    let waits = match plan.rate {
+        Some(rate) => generator.send_at(rate, plan.measured)?,
+        None => generator.send_in_turn(plan.measured)?,
+    };
     let seconds = began.elapsed().as_secs_f64();
     let cpu = proc::cpu(process::id())? - cpu_before;
     let percentile_us = |quantile| waits.value_at_quantile(quantile) as f64 / 1e3;
@@ -83,152 +105,4 @@ fn say(line: &impl Serialize) -> Result<()> {
     serde_json::to_writer(&mut out, line)?;
     out.write_all(b"\n")?;
     Ok(out.flush()?)
-}
-
-struct Generator {
-    poll: Poll,
-    connections: Vec<Connection>,
-    request: Request,
-}
-
-struct Connection {
-    stream: TcpStream,
-    sent_at: Instant,
-    answer: Vec<u8>, // What has arrived of an answer that is not complete yet.
-}
-
-impl Generator {
-    fn connect(address: SocketAddr, n_connections: usize) -> Result<Self> {
-        let poll = Poll::new()?;
-        let connections = (0..n_connections).map(|idx| -> Result<Connection> {
-            let stream = std::net::TcpStream::connect(address).context("cannot connect")?;
-            stream.set_nodelay(true)?;
-            stream.set_nonblocking(true)?;
-            let mut stream = TcpStream::from_std(stream);
-            poll.registry().register(&mut stream, Token(idx), Interest::READABLE)?;
-            Ok(Connection { stream, sent_at: Instant::now(), answer: Vec::new() })
-        });
-        let connections = connections.collect::<Result<_>>()?;
-        Ok(Self { poll, connections, request: Request::new(&address.to_string()) })
-    }
-
-    /// Keeps one request under way on each connection for `time`, reads what is still under way after it, and returns
-    /// the waits in nanoseconds.
-    fn send_for(&mut self, time: Duration) -> Result<Histogram<u64>> {
-        let mut waits = Histogram::new_with_max(60_000_000_000, 3).expect("valid bounds");
-        let mut events = Events::with_capacity(self.connections.len());
-        let mut received = vec![0; 16 * 1024];
-
-        self.request.keep_fresh();
-        let until = Instant::now() + time;
-        for connection in &mut self.connections {
-            connection.send(self.request.next(), Instant::now())?;
-        }
-        let mut n_under_way = self.connections.len();
-        while n_under_way > 0 {
-            match self.poll.poll(&mut events, Some(STALLED_AFTER)) {
-                Err(err) if err.kind() == ErrorKind::Interrupted => continue,
-                polled => polled?,
-            }
-            ensure!(!events.is_empty(), "no answer on any of {n_under_way} connections for {STALLED_AFTER:?}");
-            self.request.keep_fresh();
-            for event in &events {
-                let connection = &mut self.connections[event.token().0];
-                if !connection.read(&mut received)? {
-                    continue;
-                }
-                let now = Instant::now();
-                waits.saturating_record((now - connection.sent_at).as_nanos() as u64);
-                if now < until {
-                    connection.send(self.request.next(), now)?;
-                } else {
-                    n_under_way -= 1;
-                }
-            }
-        }
-        Ok(waits)
-    }
-}
-
-impl Connection {
-    fn send(&mut self, request: &[u8], now: Instant) -> Result<()> {
-        self.sent_at = now;
-        // With one small request under way, the socket's buffer always has room for it.
-        let n_sent = self.stream.write(request).context("cannot send a request")?;
-        ensure!(n_sent == request.len(), "sent only {n_sent} of {} bytes", request.len());
-        Ok(())
-    }
-
-    /// Reads once, which is enough: the poll is edge-triggered, and whatever arrives later wakes it again. Says whether
-    /// the answer is complete.
-    fn read(&mut self, received: &mut [u8]) -> Result<bool> {
-        let n_read = match self.stream.read(received) {
-            Err(err) if err.kind() == ErrorKind::WouldBlock => return Ok(false),
-            n_read => n_read.context("cannot read an answer")?,
-        };
-        ensure!(n_read > 0, "the server closed a connection");
-        if self.answer.is_empty() && is_complete(&received[..n_read])? {
-            return Ok(true);
-        }
-        self.answer.extend_from_slice(&received[..n_read]);
-        let complete = is_complete(&self.answer)?;
-        if complete {
-            self.answer.clear();
-        }
-        Ok(complete)
-    }
-}
-
-/// Whether `answer` is a whole response. Fails unless it is a 200 that says OK.
-fn is_complete(answer: &[u8]) -> Result<bool> {
-    let Some(head_len) = memmem::find(answer, b"\r\n\r\n").map(|at| at + 4) else { return Ok(false) };
-    let (head, body) = answer.split_at(head_len);
-    let Some(content_length) = content_length(head) else { bail!("no content-length: {}", printable(answer)) };
-    if body.len() < content_length {
-        return Ok(false);
-    }
-    let ok = answer.starts_with(b"HTTP/1.1 200 ") && memmem::find(body, br#""ActionStatus":"OK""#).is_some();
-    ensure!(ok, "not an OK: {}", printable(answer));
-    ensure!(body.len() == content_length, "more than one answer to one request: {}", printable(answer));
-    Ok(true)
-}
-
-fn content_length(head: &[u8]) -> Option<usize> {
-    const NAME: &[u8] = b"content-length:";
-    let line = memchr::memchr_iter(b'\n', head)
-        .map(|at| &head[at + 1..])
-        .find(|line| line.len() > NAME.len() && line[..NAME.len()].eq_ignore_ascii_case(NAME))?;
-    let value = &line[NAME.len()..];
-    let value = &value[..memchr::memchr(b'\r', value)?];
-    std::str::from_utf8(value).ok()?.trim().parse().ok()
-}
-
-fn printable(answer: &[u8]) -> String {
-    format!("{:?}", String::from_utf8_lossy(&answer[..answer.len().min(400)]))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_answer_is_complete_when_its_body_is() {
-        let answer = b"HTTP/1.1 200 OK\r\ndate: now\r\nContent-Length:  21\r\n\r\n{\"ActionStatus\":\"OK\"}";
-        for n_bytes in 0..answer.len() {
-            assert!(!is_complete(&answer[..n_bytes]).unwrap(), "{n_bytes}");
-        }
-        assert!(is_complete(answer).unwrap());
-    }
-
-    #[test]
-    fn whatever_is_not_an_ok_is_an_error() {
-        for answer in [
-            "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 21\r\n\r\n{\"ActionStatus\":\"OK\"}",
-            "HTTP/1.1 200 OK\r\ncontent-length: 23\r\n\r\n{\"ActionStatus\":\"FAIL\"}",
-            "HTTP/1.1 200 OK\r\n\r\n",
-            "HTTP/1.1 200 OK\r\ncontent-length: 21\r\n\r\n{\"ActionStatus\":\"OK\"}HTTP",
-        ] {
-            assert!(is_complete(answer.as_bytes()).is_err(), "{answer}");
-        }
-    }
 }

@@ -1,6 +1,6 @@
 //! The load generator, seen from the benchmark: a process of its own, so that its CPU is not the server's.
 
-use std::{env, net::SocketAddr, process::Stdio};
+use std::{env, process::Stdio};
 
 use anyhow::{Context, Result, bail};
 use serde::de::DeserializeOwned;
@@ -11,7 +11,7 @@ use tokio::{
 
 use crate::{
     cli::Cli,
-    load::{Load, Warm},
+    load::{Load, LoadPlan, Warm},
     machine,
 };
 
@@ -23,10 +23,9 @@ pub(crate) struct LoadProcess {
 
 impl LoadProcess {
     /// Starts to connect and to warm up.
-    pub(crate) fn start(address: SocketAddr, connections: usize, seconds: f64, cli: &Cli) -> Result<Self> {
+    pub(crate) fn start(plan: &LoadPlan, cli: &Cli) -> Result<Self> {
         let mut command = Command::from(machine::command_on(cli.generator_cores.as_deref(), &env::current_exe()?));
-        command.arg("load").args([address.to_string(), connections.to_string()]);
-        command.args([cli.warmup.to_string(), seconds.to_string()]);
+        command.arg("load").arg(serde_json::to_string(plan)?);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.process_group(0).kill_on_drop(true);
         let mut child = command.spawn().context("cannot run the load generator")?;

@@ -1,20 +1,34 @@
-//! Measures the dispatcher against floor-warp, a plain warp handler that only parses and replies, in one run.
+//! Measures the dispatcher beside plain programs that do the same without its promises, in one run.
 //!
 //! See the README for what each figure means.
 
+mod account;
 mod archive;
+mod backlog;
 mod cli;
+mod configuration;
+mod dead_sink;
+mod drain;
+mod figures;
+mod generator;
 mod load;
 mod load_process;
 mod machine;
 mod measure;
 mod proc;
 mod programs;
+mod progress;
+mod receiver;
+mod relay;
+mod reopen;
 mod report;
 mod request;
 mod rounds;
 mod scenario;
 mod server;
+mod statistics;
+mod table;
+mod trials;
 
 use std::{fs, process::ExitCode};
 
@@ -31,7 +45,7 @@ use crate::{
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match &cli.command {
-        Some(Command::Load(args)) => load::run(args),
+        Some(Command::Load { plan }) => load::run(plan),
         None => benchmark(&cli),
     };
     match result {

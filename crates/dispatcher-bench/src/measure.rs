@@ -12,12 +12,13 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::{
     archive::Archive,
     cli::Cli,
-    load::Load,
+    configuration::file_of,
+    load::{Load, LoadPlan, Span},
     load_process::LoadProcess,
     machine, proc,
     programs::Programs,
     scenario::{ARCHIVE, Scenario},
-    server::Server,
+    server::{Launch, Server, Told, free_address, new_folder},
 };
 
 /// While requests are sent, the archive is read now and then, so that little is left to read at the end.
@@ -58,8 +59,14 @@ pub(crate) async fn measure(
     cli: &Cli,
     programs: &Programs,
 ) -> Result<Measurement> {
-    let mut server = Server::start(scenario, cli, programs).await?;
-    match measure_server(&server, scenario, connections, seconds, cli).await {
+    let folder = new_folder(cli)?;
+    let address = free_address()?;
+    let told = scenario.config(address).map_or_else(|| Told::Args(vec![address.to_string()]), Told::Config);
+    let (name, program) = (scenario.to_string(), programs.of(scenario));
+    let launch = Launch { name: &name, program, folder: folder.path(), address, told };
+    let mut server = Server::start(&launch, cli).await?;
+    let mut archive = Archive::new(&folder.path().join(file_of(ARCHIVE)));
+    match measure_server(&server, &mut archive, scenario, connections, seconds, cli).await {
         Ok(measurement) => Ok(measurement),
         Err(err) => Err(server.blame(err).await),
     }
@@ -67,13 +74,20 @@ pub(crate) async fn measure(
 
 async fn measure_server(
     server: &Server,
+    archive: &mut Archive,
     scenario: Scenario,
     connections: usize,
     seconds: f64,
     cli: &Cli,
 ) -> Result<Measurement> {
-    let mut archive = Archive::new(&server.folder().join(ARCHIVE));
-    let mut process = LoadProcess::start(server.address, connections, seconds, cli)?;
+    let plan = LoadPlan {
+        address: server.address,
+        connections,
+        warmup: Span::seconds(cli.warmup),
+        measured: Span::seconds(seconds),
+        rate: None,
+    };
+    let mut process = LoadProcess::start(&plan, cli)?;
     let warm = process.warm().await?;
     archive.wait_for(warm.requests * scenario.lines_per_callback()).await?;
 

@@ -1,4 +1,4 @@
-//! The two programs that are compared: built, or named on the command line.
+//! The programs that are compared: built, or named on the command line.
 
 use std::{
     env,
@@ -13,33 +13,42 @@ use tokio::process::Command;
 use crate::{cli::Cli, scenario::Scenario};
 
 pub(crate) struct Programs {
-    pub(crate) floor: PathBuf,
+    floor: Option<PathBuf>,
+    floor_relay: Option<PathBuf>,
     dispatcher: Option<PathBuf>,
 }
 
 impl Programs {
-    /// Builds what is not named in `cli`; a dispatcher only if something needs one.
+    /// Builds what is needed and not named in `cli`.
     pub(crate) async fn find(cli: &Cli) -> Result<Self> {
-        let floor = match &cli.floor {
-            Some(path) => named(path)?,
-            None => build("floor-warp", &["--profile", "plain-release", "-p", "dispatcher-bench"]).await?,
-        };
-        let needs_dispatcher =
-            cli.soak.is_some() || cli.scenarios().iter().any(|&scenario| scenario != Scenario::Floor);
-        let dispatcher = match &cli.dispatcher {
-            Some(path) => Some(named(path)?),
-            None if needs_dispatcher => Some(build("dispatcher", &["--release", "-p", "dispatcher"]).await?),
-            None => None,
-        };
-        Ok(Self { floor, dispatcher })
+        let scenarios = cli.scenarios();
+        let any = |of: fn(Scenario) -> bool| scenarios.iter().copied().any(of);
+        let plain = &["--profile", "plain-release", "-p", "dispatcher-bench"];
+        let floor = find(&cli.floor, any(Scenario::is_of_intake), "floor-warp", plain).await?;
+        let floor_relay = find(&cli.floor_relay, any(Scenario::is_relay), "floor-relay", plain).await?;
+        let release = &["--release", "-p", "dispatcher"];
+        let needs_dispatcher = cli.soak.is_some() || any(|scenario| scenario != Scenario::Floor);
+        let dispatcher = find(&cli.dispatcher, needs_dispatcher, "dispatcher", release).await?;
+        Ok(Self { floor, floor_relay, dispatcher })
     }
 
     /// The program that serves `scenario`.
     pub(crate) fn of(&self, scenario: Scenario) -> &Path {
-        match scenario {
-            Scenario::Floor => &self.floor,
-            _ => self.dispatcher.as_ref().expect("found, as a scenario needs it"),
-        }
+        let program = if scenario == Scenario::Floor { &self.floor } else { &self.dispatcher };
+        program.as_ref().expect("found, as a scenario needs it")
+    }
+
+    /// What a relay is measured beside.
+    pub(crate) fn floor_relay(&self) -> &Path {
+        self.floor_relay.as_ref().expect("found, as a scenario needs it")
+    }
+}
+
+async fn find(path: &Option<PathBuf>, is_needed: bool, bin: &str, args: &[&str]) -> Result<Option<PathBuf>> {
+    match path {
+        Some(path) => named(path).map(Some),
+        None if is_needed => build(bin, args).await.map(Some),
+        None => Ok(None),
     }
 }
 

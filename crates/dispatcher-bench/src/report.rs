@@ -2,20 +2,25 @@
 
 use std::fmt;
 
+use clap::ValueEnum;
 use serde::Serialize;
 
 use crate::{
     cli::Cli,
+    figures::{self, Figure, Trial, figures},
     machine::Machine,
     measure::{Measurement, Sample},
     rounds::{Pair, Rounds},
     scenario::Scenario,
+    statistics::{highest, median},
+    table::table,
 };
 
 /// Everything, in the order in which it is printed.
 #[derive(Serialize)]
 pub(crate) struct Report {
     machine: Machine,
+    rounds: usize,
     seconds: f64,
     warmup: f64,
     server_cores: Option<String>,
@@ -25,8 +30,11 @@ pub(crate) struct Report {
     taken_by_others: f64,
     rows: Vec<Row>,
     bars: Vec<Bar>,
+    /// Of the scenarios behind the intake, with their bars.
+    figures: Vec<Figure>,
     soaks: Vec<Measurement>,
     pairs: Vec<Pair>,
+    trials: Vec<Trial>,
 }
 
 /// Medians over the rounds.
@@ -66,21 +74,27 @@ enum Better {
 
 impl Report {
     pub(crate) fn new(cli: &Cli, rounds: Rounds) -> Self {
-        let Rounds { pairs, soaks } = rounds;
+        let Rounds { pairs, trials, soaks } = rounds;
         let rows = rows(&pairs);
-        let all = || pairs.iter().flat_map(|pair| [&pair.floor, &pair.measured]);
+        let disk = pairs.iter().map(|pair| pair.fdatasync_us).chain(trials.iter().map(|trial| trial.fdatasync_us));
+        let disk: Vec<_> = disk.collect();
+        let measurements = pairs.iter().flat_map(|pair| [&pair.floor, &pair.measured]);
+        let taken = measurements.map(|measurement| measurement.taken_by_others);
         Self {
             machine: Machine::this(),
+            rounds: cli.rounds,
             seconds: cli.seconds,
             warmup: cli.warmup,
             server_cores: cli.server_cores.clone(),
             generator_cores: cli.generator_cores.clone(),
-            fdatasync_us: (!pairs.is_empty()).then(|| median(pairs.iter().map(|pair| pair.fdatasync_us))),
-            taken_by_others: all().map(|measurement| measurement.taken_by_others).fold(0.0, f64::max),
+            fdatasync_us: (!disk.is_empty()).then(|| median(disk)),
+            taken_by_others: highest(taken.chain(trials.iter().filter_map(Trial::taken_by_others))),
             bars: bars(&rows, &soaks),
             rows,
+            figures: Scenario::value_variants().iter().flat_map(|&scenario| figures(scenario, &trials)).collect(),
             soaks,
             pairs,
+            trials,
         }
     }
 }
@@ -104,8 +118,8 @@ fn rows(pairs: &[Pair]) -> Vec<Row> {
             }
             let name = if scenario == Scenario::Floor { "floor again".into() } else { scenario.to_string() };
             let measured: Vec<_> = pairs.iter().map(|pair| &pair.measured).collect();
-            let throughput_ratio = median(pairs.iter().map(|pair| pair.throughput_ratio()));
-            let cpu_ratio = median(pairs.iter().map(|pair| pair.cpu_ratio()));
+            let throughput_ratio = median(pairs.iter().map(|pair| pair.throughput_ratio()).collect());
+            let cpu_ratio = median(pairs.iter().map(|pair| pair.cpu_ratio()).collect());
             rows.push(row(name, &measured, throughput_ratio, cpu_ratio));
         }
     }
@@ -113,7 +127,7 @@ fn rows(pairs: &[Pair]) -> Vec<Row> {
 }
 
 fn row(name: String, measured: &[&Measurement], throughput_ratio: f64, cpu_ratio: f64) -> Row {
-    let of = |figure: fn(&Measurement) -> f64| median(measured.iter().map(|measurement| figure(measurement)));
+    let of = |figure: fn(&Measurement) -> f64| median(measured.iter().map(|measurement| figure(measurement)).collect());
     Row {
         name,
         connections: measured[0].connections,
@@ -124,7 +138,7 @@ fn row(name: String, measured: &[&Measurement], throughput_ratio: f64, cpu_ratio
         p999_us: of(|m| m.load.p999_us),
         cpu_us: of(|m| m.cpu_us),
         cpu_ratio,
-        peak_rss_mib: measured.iter().map(|m| m.peak_rss_mib).fold(0.0, f64::max),
+        peak_rss_mib: highest(measured.iter().map(|m| m.peak_rss_mib)),
         generator_cpu_us: of(|m| m.load.generator_cpu_us),
     }
 }
@@ -180,18 +194,6 @@ fn is_flat(memory: &[Sample]) -> Option<bool> {
     Some(most <= settled.rss_mib * 1.1 + 1.0)
 }
 
-/// The middle one, or the mean of the two in the middle.
-///
-/// # Panics
-///
-/// On no values.
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<_> = values.collect();
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    if values.len() % 2 == 1 { values[middle] } else { f64::midpoint(values[middle - 1], values[middle]) }
-}
-
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Machine { cores, cpu, kernel } = &self.machine;
@@ -202,7 +204,7 @@ impl fmt::Display for Report {
             }
         }
         if let Some(fdatasync_us) = self.fdatasync_us {
-            let (n_rounds, seconds) = (self.pairs.iter().map(|pair| pair.round).max().unwrap_or(0), self.seconds);
+            let (n_rounds, seconds) = (self.rounds, self.seconds);
             writeln!(f, "rounds: {n_rounds}, {seconds} s each; one fdatasync takes {fdatasync_us:.0} µs")?;
             if fdatasync_us < 10.0 {
                 writeln!(f, "NOT A DISK: nothing here shows what durability costs; choose another --dir")?;
@@ -212,7 +214,9 @@ impl fmt::Display for Report {
             if taken > 10.0 {
                 writeln!(f, "NOT QUIET: something else was running; what follows is coarse")?;
             }
-            writeln!(f, "\n{}", table(&self.rows))?;
+        }
+        if !self.rows.is_empty() {
+            writeln!(f, "\n{}", table(HEAD, self.rows.iter().map(cells)))?;
         }
         for Bar { name, must, aim, measured, better, verdict } in &self.bars {
             let sign = match better {
@@ -220,6 +224,9 @@ impl fmt::Display for Report {
                 Better::Less => '≤',
             };
             writeln!(f, "{name}: {measured:.2}  (must {sign} {must}, aim {sign} {aim}: {verdict})")?;
+        }
+        if !self.figures.is_empty() {
+            writeln!(f, "\n{}", table(figures::HEAD, self.figures.iter().map(figures::cells)))?;
         }
         for Measurement { scenario, connections, memory, peak_rss_mib, load, behind_seconds, .. } in &self.soaks {
             let rate = load.requests as f64 / load.seconds;
@@ -241,56 +248,34 @@ impl fmt::Display for Report {
     }
 }
 
-/// A Markdown table that is also aligned for the eye.
-fn table(rows: &[Row]) -> String {
-    let head = [
-        "scenario",
-        "connections",
-        "callbacks/s",
-        "÷ floor",
-        "p50 ms",
-        "p99 ms",
-        "p99.9 ms",
-        "CPU µs",
-        "÷ floor",
-        "peak RSS MiB",
-        "generator µs",
-    ];
-    let mut lines = vec![head.map(String::from)];
-    lines.extend(rows.iter().map(|row| {
-        [
-            row.name.clone(),
-            row.connections.to_string(),
-            format!("{:.0}", row.per_second),
-            format!("{:.2}", row.throughput_ratio),
-            format!("{:.2}", row.p50_us / 1e3),
-            format!("{:.2}", row.p99_us / 1e3),
-            format!("{:.2}", row.p999_us / 1e3),
-            format!("{:.1}", row.cpu_us),
-            format!("{:.2}", row.cpu_ratio),
-            format!("{:.1}", row.peak_rss_mib),
-            format!("{:.1}", row.generator_cpu_us),
-        ]
-    }));
-    let widths: Vec<_> = (0..head.len())
-        .map(|column| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0))
-        .collect();
+const HEAD: &[&str] = &[
+    "scenario",
+    "connections",
+    "callbacks/s",
+    "÷ floor",
+    "p50 ms",
+    "p99 ms",
+    "p99.9 ms",
+    "CPU µs",
+    "÷ floor",
+    "peak RSS MiB",
+    "generator µs",
+];
 
-    let mut text = String::new();
-    for (line_idx, line) in lines.iter().enumerate() {
-        for (column, (cell, &width)) in line.iter().zip(&widths).enumerate() {
-            text += &if column == 0 { format!("| {cell:<width$} ") } else { format!("| {cell:>width$} ") };
-        }
-        text += "|\n";
-        if line_idx == 0 {
-            for (column, &width) in widths.iter().enumerate() {
-                let dashes = "-".repeat(width);
-                text += &if column == 0 { format!("|-{dashes}-") } else { format!("|-{dashes}:") };
-            }
-            text += "|\n";
-        }
-    }
-    text
+fn cells(row: &Row) -> Vec<String> {
+    vec![
+        row.name.clone(),
+        row.connections.to_string(),
+        format!("{:.0}", row.per_second),
+        format!("{:.2}", row.throughput_ratio),
+        format!("{:.2}", row.p50_us / 1e3),
+        format!("{:.2}", row.p99_us / 1e3),
+        format!("{:.2}", row.p999_us / 1e3),
+        format!("{:.1}", row.cpu_us),
+        format!("{:.2}", row.cpu_ratio),
+        format!("{:.1}", row.peak_rss_mib),
+        format!("{:.1}", row.generator_cpu_us),
+    ]
 }
 
 #[cfg(test)]
@@ -330,13 +315,6 @@ mod tests {
     }
 
     #[test]
-    fn the_median_is_in_the_middle() {
-        for (values, middle) in [(vec![3.0], 3.0), (vec![9.0, 1.0, 2.0], 2.0), (vec![4.0, 1.0, 2.0, 100.0], 3.0)] {
-            assert_eq!(median(values.iter().copied()), middle, "of {values:?}");
-        }
-    }
-
-    #[test]
     fn a_ratio_is_the_median_of_the_rounds_ratios() {
         // The machine is twice as fast in the second round: the medians' ratio would be 0.75, and wrong.
         let pairs = [
@@ -360,7 +338,7 @@ mod tests {
 | floor    |          64 |       98765 |    1.00 |   0.60 |   1.23 |     5.68 |   10.0 |    1.00 |          6.0 |          4.5 |
 | accept   |          64 |       60000 |    0.61 |   0.60 |   1.23 |     5.68 |   15.2 |    1.52 |          6.0 |          4.5 |
 ";
-        assert_eq!(table(&rows), expected);
+        assert_eq!(table(HEAD, rows.iter().map(cells)), expected);
     }
 
     #[test]

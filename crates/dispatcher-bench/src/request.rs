@@ -1,9 +1,12 @@
 //! The request that is sent: one buffer, built once, in which a few digits change.
 //!
-//! Every request is a callback of its own: `EventTime` counts up, over 1,000 groups in turn. Equal bytes would measure
-//! only how repeats are dropped.
+//! Every request is a callback of its own: `EventTime` counts up, over 1,000 groups in turn, and another generator that
+//! loads the same journal is another operator. Equal bytes would measure only how repeats are dropped.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    process,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use sha2::{Digest, Sha256};
 
@@ -38,7 +41,10 @@ impl Request {
         let mut body =
             String::from(r#"{"CallbackCommand":"Group.CallbackAfterGroupAttrChanged","GroupId":"@TGS#2bench0000"#);
         let group_at = body.len() - 4;
-        body += r#"","Type":"Public","Operator_Account":"stage-manager-7","OptionType":"modify","GroupAttr":["#;
+        // Ids of processes have seven digits at most.
+        body +=
+            &format!(r#"","Type":"Public","Operator_Account":"manager-{:07}","OptionType":"modify","#, process::id());
+        body += r#""GroupAttr":["#;
         body += r#"{"key":"programme","value":"second rehearsal at seven"},{"key":"seats_left","value":"128"}],"EventTime":"#;
         let event_time_at = body.len();
         body += &format!("{first_event_time:013}}}");

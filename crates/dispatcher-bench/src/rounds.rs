@@ -1,19 +1,22 @@
-//! The rounds: every scenario back to back with the floor, then again.
+//! The rounds: every scenario back to back with what it is measured beside, then again.
 
 use anyhow::Result;
 use serde::Serialize;
 
 use crate::{
     cli::Cli,
+    figures::Trial,
     machine,
     measure::{Measurement, measure},
     programs::Programs,
     scenario::Scenario,
+    trials::{Prepared, run_trial, summary},
 };
 
 /// All that was measured.
 pub(crate) struct Rounds {
     pub(crate) pairs: Vec<Pair>,
+    pub(crate) trials: Vec<Trial>,
     pub(crate) soaks: Vec<Measurement>,
 }
 
@@ -39,10 +42,12 @@ impl Pair {
 
 /// Measures all that `cli` asks for, with a line of progress each.
 pub(crate) async fn run(cli: &Cli, programs: &Programs) -> Result<Rounds> {
-    let mut pairs = Vec::new();
+    let (of_intake, behind): (Vec<_>, Vec<_>) = cli.scenarios().into_iter().partition(|it| it.is_of_intake());
+    let prepared = Prepared::make(&behind, cli, programs).await?;
+    let (mut pairs, mut trials) = (Vec::new(), Vec::new());
     for round in 1..=cli.rounds {
         for &connections in &cli.connections {
-            for scenario in cli.scenarios() {
+            for &scenario in &of_intake {
                 let pair = run_pair(round, scenario, connections, cli, programs).await?;
                 eprintln!(
                     "round {round}/{}  {connections:>4} connections  {scenario:<15}  {:>7.0}/s  {:.2} of floor's {:.0}/s  CPU {:.1} µs  fdatasync {:.0} µs  others {:.0} %",
@@ -57,6 +62,11 @@ pub(crate) async fn run(cli: &Cli, programs: &Programs) -> Result<Rounds> {
                 pairs.push(pair);
             }
         }
+        for &scenario in &behind {
+            let trial = run_trial(round, scenario, &prepared, cli, programs).await?;
+            eprintln!("round {round}/{}  {}", cli.rounds, summary(&trial));
+            trials.push(trial);
+        }
     }
     let mut soaks = Vec::new();
     if let Some(seconds) = cli.soak {
@@ -65,7 +75,7 @@ pub(crate) async fn run(cli: &Cli, programs: &Programs) -> Result<Rounds> {
             soaks.push(measure(scenario, cli.connections[0], seconds, cli, programs).await?);
         }
     }
-    Ok(Rounds { pairs, soaks })
+    Ok(Rounds { pairs, trials, soaks })
 }
 
 async fn run_pair(

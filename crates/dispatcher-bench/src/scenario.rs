@@ -1,16 +1,16 @@
-//! What is measured: one way to configure the dispatcher, or the floor.
+//! What is measured.
 
 use std::{fmt, net::SocketAddr};
 
 use clap::ValueEnum;
 use serde::Serialize;
 
-use crate::request::{APP, TOKEN};
+use crate::configuration::{file_sink, forward, intake};
 
-/// Where `whole-path` writes, in the server's folder.
-pub(crate) const ARCHIVE: &str = "archive.jsonl";
+/// The sink that `whole-path` writes to.
+pub(crate) const ARCHIVE: &str = "archive";
 
-/// One way to answer the same requests.
+/// One thing to measure, and what it is measured beside.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Scenario {
@@ -22,58 +22,48 @@ pub(crate) enum Scenario {
     AcceptSyncOff,
     /// Two handlers and a file, until its last line is written
     WholePath,
+    /// In, journal, forward, http sink, beside floor-relay; until the last one has arrived
+    Relay,
+    /// The same with a receiver that takes 20 ms
+    RelaySlow,
+    /// A backlog of a million events into a file
+    Drain,
+    /// A dead sink with that backlog, beside the same without
+    DeadSink,
+    /// From exec to the first OK, after kill -9 under load, on the journal with that backlog
+    Reopen,
 }
 
 impl Scenario {
+    /// Whether it is about the intake, and is measured beside floor-warp with every number of connections.
+    pub(crate) fn is_of_intake(self) -> bool {
+        matches!(self, Self::Floor | Self::Accept | Self::AcceptSyncOff | Self::WholePath)
+    }
+
+    /// Whether it runs floor-relay.
+    pub(crate) fn is_relay(self) -> bool {
+        matches!(self, Self::Relay | Self::RelaySlow)
+    }
+
     /// The lines that one callback leaves in the archive.
     pub(crate) fn lines_per_callback(self) -> u64 {
         if self == Self::WholePath { 2 } else { 0 }
     }
 
-    /// The dispatcher's configuration; none for the floor. Its paths are relative to the server's folder.
+    /// The dispatcher's configuration in a scenario of the intake; none for the floor.
     pub(crate) fn config(self, listen: SocketAddr) -> Option<String> {
-        let (sync, path_to_file) = match self {
-            Self::Floor => return None,
-            Self::Accept => ("always", String::new()),
-            Self::AcceptSyncOff => ("off", String::new()),
-            Self::WholePath => ("always", whole_path()),
-        };
-        Some(format!(
-            r#"[intake]
-listen = "{listen}"
-path = "/callback"
-
-[[apps]]
-sdk_app_id = {APP}
-name = "bench"
-tokens = ["{TOKEN}"]
-signature = "required"
-
-[journal]
-path = "journal/journal.db"
-sync = "{sync}"
-{path_to_file}"#
-        ))
+        match self {
+            Self::Floor => None,
+            Self::AcceptSyncOff => Some(intake(listen, "off")),
+            Self::WholePath => Some(
+                intake(listen, "always")
+                    + "\n[handlers.group-attribute-changed]\nsinks = [\"archive\"]\n"
+                    + &forward(&[ARCHIVE])
+                    + &file_sink(ARCHIVE, true),
+            ),
+            _ => Some(intake(listen, "always")),
+        }
     }
-}
-
-fn whole_path() -> String {
-    format!(
-        r#"
-[handlers.group-attribute-changed]
-sinks = ["archive"]
-
-[handlers.everything]
-type = "forward"
-commands = ["*"]
-sinks = ["archive"]
-
-[sinks.archive]
-type = "file"
-path = "{ARCHIVE}"
-rotate_size = "64GiB"
-"#
-    )
 }
 
 impl fmt::Display for Scenario {

@@ -6,12 +6,12 @@ use std::{
     time::Duration,
 };
 
-use dispatcher_core::{CheckContext, Registry, Takes};
+use dispatcher_core::{ByteSize, CheckContext, Registry, Takes, TimeSpan};
 use serde_json::{Map, Value};
 
 use crate::{
-    AppSection, CommandRule, Finding, Findings, HandlerInstance, IntakeSection, JournalSection, LogSection,
-    SignaturePolicy, SinkInstance,
+    AppSection, CommandRule, Finding, Findings, HandlerInstance, IntakeSection, JournalRule, JournalSection,
+    LogSection, SignaturePolicy, SinkInstance,
     decode::{self, suggest},
     key_path::KeyPath,
     plugins,
@@ -23,6 +23,8 @@ use crate::{
 const TENCENT_WAITS: Duration = Duration::from_secs(2);
 /// No disk is asked for less.
 const SOONEST_ANSWER: Duration = Duration::from_millis(50);
+/// Below, the store's own log and the newest rows would be most of it.
+const SMALLEST_JOURNAL: ByteSize = ByteSize::mib(16);
 const MAX_CONNECTIONS: usize = 1_000_000;
 pub(crate) const MAX_THREADS: usize = 1024;
 
@@ -127,12 +129,13 @@ impl Reader<'_> {
             self.check_intake(intake, &apps);
         }
         if let Some(journal) = &journal {
-            self.check_journal(journal);
+            self.check_journal_path(journal);
+            self.check_retention(journal);
         }
         let made = journal.as_ref().and_then(|journal| journal.path.parent()).map(Path::to_path_buf);
         let cx = CheckContext::new(made.into_iter().collect());
         if let Some(journal) = &journal {
-            for ending in ["", "-wal", "-shm", ".lock"] {
+            for ending in ["", "-wal", "-shm", ".lock", ".sock"] {
                 let mut file = journal.path.clone().into_os_string();
                 file.push(ending);
                 let _ = cx.claim_file(Path::new(&file)); // The first to claim anything.
@@ -234,9 +237,17 @@ impl Reader<'_> {
             let pattern = plugins::pattern(self.source, &path, &name);
             let Some(table) = self.table(&path, Some(section)) else { continue };
             let section = decode::section::<CommandSection>(self.source, &path, table);
-            if let (Some(pattern), Some(section)) = (pattern, section) {
-                rules.push(CommandRule { pattern, journal: section.journal });
+            let (Some(pattern), Some(section)) = (pattern, section) else { continue };
+            let CommandSection { journal, keep_for } = section;
+            if let (Some(_), JournalRule::Never) = (keep_for, journal) {
+                let what = "nothing of these commands is stored; leave this key out, or write journal = \"always\"";
+                self.source.error(&path.key("keep_for"), what);
+            } else if keep_for.is_some_and(|time| time.get().is_zero()) {
+                let what = "zero would leave nothing to replay; write a longer one, such as \"1h\", or, to store nothing, \
+                            journal = \"never\"";
+                self.source.error(&path.key("keep_for"), what);
             }
+            rules.push(CommandRule { pattern, journal, keep_for: keep_for.map(TimeSpan::get) });
         }
         rules
     }
@@ -307,7 +318,7 @@ impl Reader<'_> {
         }
     }
 
-    fn check_journal(&mut self, journal: &JournalSection) {
+    fn check_journal_path(&mut self, journal: &JournalSection) {
         let path = root().key("journal").key("path");
         if journal.path.is_dir() || journal.path.file_name().is_none() {
             let what = format!("{:?} is a folder; write a file, such as \"data/journal.db\"", journal.path);
@@ -326,6 +337,23 @@ impl Reader<'_> {
                 &path,
                 format!("may not write into {folder:?}; give this user the right to, or write another path"),
             );
+        }
+    }
+
+    fn check_retention(&mut self, journal: &JournalSection) {
+        let path = root().key("journal");
+        if journal.keep_for.get().is_zero() {
+            let what = "zero would leave nothing to replay; write a longer one, such as \"1h\"";
+            self.source.error(&path.key("keep_for"), what);
+        }
+        if journal.max_size.get().is_some_and(|size| size < SMALLEST_JOURNAL) {
+            let what = format!("too small to work with; write \"{SMALLEST_JOURNAL}\" or more, or \"off\"");
+            self.source.error(&path.key("max_size"), what);
+        }
+        if journal.keep_dead_letters_for.get().is_some_and(|time| time.get().is_zero()) {
+            let what = "zero would delete dead letters before anybody sees them; write a longer one, such as \"30d\", or \
+                        \"off\" to keep them until someone acts";
+            self.source.error(&path.key("keep_dead_letters_for"), what);
         }
     }
 

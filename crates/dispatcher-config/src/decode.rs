@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     key_path::{KeyPath, element},
+    limit::OR_OFF,
     source::Source,
 };
 
@@ -188,13 +189,18 @@ fn kind(value: &Value) -> &'static str {
 }
 
 fn wanted(expected: &str) -> String {
+    if let Some(expected) = expected.strip_suffix(OR_OFF) {
+        return wanted(expected) + OR_OFF;
+    }
     match expected {
         "u8" | "u16" | "u32" | "u64" | "usize" | "i64" => "a whole number, 0 or more".into(),
         "f32" | "f64" => "a number".into(),
         "a boolean" => "true or false".into(),
-        "a string" => "a string in quotes".into(),
+        // The second is what serde says of a choice.
+        "a string" | "string or map" => "a string in quotes".into(),
         "a sequence" => "a list, such as [\"…\"]".into(),
         "a map" => "a table, such as { key = \"…\" }".into(),
+        "a nonzero u32" => format!("a whole number, 1 to {}", u32::MAX),
         other if other.starts_with("a nonzero ") => "a whole number, 1 or more".into(),
         other if other.starts_with("struct ") => "a table, such as { key = … }".into(),
         other => other.into(),
@@ -276,7 +282,7 @@ f.toml:8: s.nested.x: unknown key; this section takes `mode`";
         assert!(section::<Picky>(&mut source, &KeyPath::default().key("s"), table).is_none());
         let expected = "\
 f.toml:1: s.listen: missing; this section needs it
-f.toml:2: s.count: is a number; write a whole number, 1 or more
+f.toml:2: s.count: is a number; write a whole number, 1 to 4294967295
 f.toml:3: s.kind: \"…\" is not a choice here; write one of `fast`, `slow`";
         assert_eq!(source.into_findings().0.to_string(), expected);
     }

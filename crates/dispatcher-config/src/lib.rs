@@ -9,14 +9,18 @@ mod config;
 mod decode;
 mod finding;
 mod key_path;
+mod limit;
 mod plugins;
+mod run;
 mod sections;
 mod source;
 
 pub use config::Config;
 pub use finding::{Finding, Findings};
-pub use plugins::{BackoffSettings, HandlerInstance, RunSettings, SinkInstance};
+pub use limit::Limit;
+pub use plugins::{HandlerInstance, SinkInstance};
+pub use run::{BackoffSettings, Order, RunSettings, StartAt};
 pub use sections::{
     AppSection, CommandRule, DedupeSection, IntakeSection, JournalRule, JournalSection, LogFormat, LogLevel,
-    LogSection, SignaturePolicy, Sync,
+    LogSection, SignaturePolicy, Sync, WhenBlocked,
 };

@@ -1,18 +1,20 @@
 //! `[handlers.<name>]` and `[sinks.<name>]`: the dispatcher's keys and the plugin's, in one section.
 
-use std::{num::NonZeroUsize, sync::Arc, time::Duration};
+use std::{num::NonZeroUsize, sync::Arc};
 
 use dispatcher_core::{
-    CheckContext, CommandPattern, HandlerPlugin, HandlerSettings, Lanes, Registry, Route, SettingError, SinkPlugin,
-    SinkSettings,
+    CheckContext, CommandPattern, HandlerPlugin, HandlerSettings, Lanes, PhaseFilter, Rate, Registry, Route,
+    SettingError, SinkPlugin, SinkSettings,
 };
+use schemars::JsonSchema;
+use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
 use crate::{
-    config::MAX_THREADS,
+    Order, RunSettings,
     decode::{self, suggest},
     key_path::KeyPath,
-    sections::{BackoffSection, HandlerKeys, SinkKeys},
+    run::{RUN_KEYS, RunKeys, check_size},
     source::Source,
 };
 
@@ -50,47 +52,49 @@ pub struct SinkInstance {
     pub run: RunSettings,
 }
 
-/// How a handler or sink runs.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct RunSettings {
-    /// How many items are under way at once.
-    pub lanes: usize,
-    /// How many items one call carries at most.
-    pub batch: usize,
-    /// How often an item is tried.
-    pub attempts: u32,
-    /// The waits between attempts.
-    pub backoff: BackoffSettings,
-    /// How long one call may take.
-    pub timeout: Duration,
-    /// Threads of its own.
-    pub threads: usize,
+/// The dispatcher's keys that only `[handlers.<name>]` takes.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+struct HandlerKeys {
+    /// The handler's plugin. Default: the section's own name.
+    r#type: Option<String>,
+    /// The commands it selects: names, families such as `"Group.*"`, or `"*"`. Default: the plugin's.
+    commands: Option<Vec<String>>,
+    /// Commands it leaves out of these.
+    except: Vec<String>,
+    /// The names of the apps it selects. Default: all.
+    apps: Option<Vec<String>>,
+    /// `"before"`, `"after"` or `"any"`. Default: the plugin's, mostly `any`.
+    phase: Option<PhaseFilter>,
+    /// The names of the sinks that its events go to.
+    sinks: Vec<String>,
 }
 
-/// The waits between attempts: each is drawn between zero and a bound that grows.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct BackoffSettings {
-    /// The bound of the first wait.
-    pub first: Duration,
-    /// The largest bound.
-    pub max: Duration,
-    /// How the bound grows from wait to wait; at least 1.
-    pub factor: f64,
+/// The dispatcher's keys that only `[sinks.<name>]` takes.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct SinkKeys {
+    /// The sink's plugin, such as `"file"`.
+    r#type: String,
+    /// How many events one delivery carries at most. Default: 512 for sinks of one lane, else 1.
+    batch: Option<NonZeroUsize>,
+    /// `"key"`: an event waits for earlier ones of its key. `"none"`: for none, so that one that fails holds up no other.
+    /// Default `key`.
+    #[serde(default)]
+    order: Order,
+    /// How many events it takes at most, such as `"100/s"`, `"30/m"` or `"1000/h"`. Default: no limit.
+    rate: Option<Rate>,
 }
 
-/// The keys of [`HandlerKeys`] and of [`SinkKeys`]; a test holds them equal.
-const HANDLER_KEYS: [&str; 12] = [
-    "apps", "attempts", "backoff", "commands", "enabled", "except", "lanes", "phase", "sinks", "threads", "timeout",
-    "type",
-];
-const SINK_KEYS: [&str; 8] = ["attempts", "backoff", "batch", "enabled", "lanes", "threads", "timeout", "type"];
+/// The names of the keys of [`HandlerKeys`] and of [`SinkKeys`]; a test holds them equal.
+const HANDLER_KEYS: [&str; 6] = ["apps", "commands", "except", "phase", "sinks", "type"];
+const SINK_KEYS: [&str; 4] = ["batch", "order", "rate", "type"];
 
 /// How many callbacks go to a handler's cell at once: it saves most of the way there, and a slow handler's batch is cut
 /// short.
 const HANDLER_BATCH: usize = 64;
 const HANDLER_LANES: usize = 4;
 const SINK_BATCH: usize = 512;
-const MAX_LANES: usize = 4096;
 const MAX_BATCH: usize = 100_000;
 
 pub(crate) fn handler(
@@ -101,24 +105,21 @@ pub(crate) fn handler(
     registry: &Registry,
     cx: &CheckContext,
 ) -> Option<HandlerInstance> {
-    let (own, plugins) = split(table, &HANDLER_KEYS);
-    let keys: Option<HandlerKeys> = decode::section(source, path, own.clone());
-    let plugin_name = match own.get("type") {
+    let parts = Parts::<HandlerKeys>::of(source, path, table, &HANDLER_KEYS);
+    let plugin_name = match &parts.r#type {
         None => name,
         // What it is instead has been reported with the keys.
         Some(name) => name.as_str()?,
     };
     let Some(plugin) = registry.handler(plugin_name) else {
         let known: Vec<&str> = registry.handlers().iter().map(|plugin| plugin.name).collect();
-        source.error(&type_path(path, &own), unknown_plugin("handler", plugin_name, &known));
+        no_plugin(source, path, parts.r#type.as_ref(), "handler", plugin_name, &known);
         return None;
     };
     let decode = |section: &Value| plugin.decode(section);
-    let settings = decode::plugin(source, path, plugins, &plugin.schema(), &HANDLER_KEYS, decode);
+    let settings = decode::plugin(source, path, parts.plugin, &plugin.schema(), &parts.known, decode);
     let settings = checked(source, path, settings, |settings| settings.check(cx));
-    let keys = keys?;
-    check_size(source, path, "lanes", keys.lanes, MAX_LANES);
-    check_size(source, path, "threads", Some(keys.threads), MAX_THREADS);
+    let (keys, run) = (parts.keys?, parts.run?);
     for (key, is_empty) in [
         ("commands", keys.commands.as_ref().is_some_and(Vec::is_empty)),
         ("apps", keys.apps.as_ref().is_some_and(Vec::is_empty)),
@@ -133,23 +134,16 @@ pub(crate) fn handler(
         None => plugin.commands.iter().filter_map(|pattern| CommandPattern::new(pattern).ok()).collect(),
     };
     let except = patterns(source, &path.key("except"), &keys.except);
-    let backoff = backoff(source, path, keys.backoff);
-    let timeout = timeout(source, path, keys.timeout.get());
+    let enabled = run.enabled;
+    let run = run.settings(source, path, HANDLER_LANES, HANDLER_BATCH);
     Some(HandlerInstance {
         name: name.to_owned(),
         plugin,
         settings: settings?,
-        enabled: keys.enabled,
+        enabled,
         route: Route { commands, except, apps: keys.apps, phase: keys.phase.unwrap_or(plugin.phase) },
         sinks: keys.sinks,
-        run: RunSettings {
-            lanes: keys.lanes.map_or(HANDLER_LANES, usize::from),
-            batch: HANDLER_BATCH,
-            attempts: keys.attempts.get(),
-            backoff,
-            timeout,
-            threads: keys.threads.get(),
-        },
+        run,
     })
 }
 
@@ -161,45 +155,35 @@ pub(crate) fn sink(
     registry: &Registry,
     cx: &CheckContext,
 ) -> Option<SinkInstance> {
-    let (own, plugins) = split(table, &SINK_KEYS);
-    let keys: Option<SinkKeys> = decode::section(source, path, own.clone());
-    let plugin_name = own.get("type").and_then(Value::as_str)?;
+    let parts = Parts::<SinkKeys>::of(source, path, table, &SINK_KEYS);
+    let plugin_name = parts.r#type.as_ref().and_then(Value::as_str)?;
     let Some(plugin) = registry.sink(plugin_name) else {
         let known: Vec<&str> = registry.sinks().iter().map(|plugin| plugin.name).collect();
-        source.error(&type_path(path, &own), unknown_plugin("sink", plugin_name, &known));
+        no_plugin(source, path, parts.r#type.as_ref(), "sink", plugin_name, &known);
         return None;
     };
     let decode = |section: &Value| plugin.decode(section);
-    let settings = decode::plugin(source, path, plugins, &plugin.schema(), &SINK_KEYS, decode);
+    let settings = decode::plugin(source, path, parts.plugin, &plugin.schema(), &parts.known, decode);
     let settings = checked(source, path, settings, |settings| settings.check(cx));
-    let keys = keys?;
-    check_size(source, path, "lanes", keys.lanes, MAX_LANES);
-    check_size(source, path, "batch", keys.batch, MAX_BATCH);
-    check_size(source, path, "threads", Some(keys.threads), MAX_THREADS);
+    let (keys, run) = (parts.keys?, parts.run?);
     debug_assert_eq!(keys.r#type, plugin_name);
+    check_size(source, path, "batch", keys.batch, MAX_BATCH);
     let (lanes, batch) = match plugin.lanes {
         Lanes::One => (1, SINK_BATCH),
         Lanes::Default(lanes) => (lanes, 1),
     };
-    if plugin.lanes == Lanes::One && keys.lanes.is_some_and(|lanes| lanes.get() > 1) {
+    if plugin.lanes == Lanes::One && run.lanes.is_some_and(|lanes| lanes.get() > 1) {
         let what = format!("a sink of type {plugin_name:?} has one lane; write 1, or leave this key out");
         source.error(&path.key("lanes"), what);
     }
-    let backoff = backoff(source, path, keys.backoff);
-    let timeout = timeout(source, path, keys.timeout.get());
+    let enabled = run.enabled;
+    let run = run.settings(source, path, lanes, keys.batch.map_or(batch, usize::from));
     Some(SinkInstance {
         name: name.to_owned(),
         plugin,
         settings: settings?,
-        enabled: keys.enabled,
-        run: RunSettings {
-            lanes: keys.lanes.map_or(lanes, usize::from),
-            batch: keys.batch.map_or(batch, usize::from),
-            attempts: keys.attempts.get(),
-            backoff,
-            timeout,
-            threads: keys.threads.get(),
-        },
+        enabled,
+        run: RunSettings { order: keys.order, rate: keys.rate, ..run },
     })
 }
 
@@ -233,20 +217,43 @@ pub(crate) fn pattern(source: &mut Source, path: &KeyPath, text: &str) -> Option
     }
 }
 
-fn split(table: Map<String, Value>, keys: &[&str]) -> (Map<String, Value>, Map<String, Value>) {
-    table.into_iter().partition(|(key, _)| keys.contains(&key.as_str()))
+/// A section, taken apart by the names of its keys.
+struct Parts<K> {
+    /// `type`, as it is written.
+    r#type: Option<Value>,
+    run: Option<RunKeys>,
+    keys: Option<K>,
+    plugin: Map<String, Value>,
+    /// The names of the keys of `run` and `keys`.
+    known: Vec<&'static str>,
 }
 
-fn type_path(path: &KeyPath, keys: &Map<String, Value>) -> KeyPath {
-    if keys.contains_key("type") { path.key("type") } else { path.clone() }
+impl<K: DeserializeOwned + JsonSchema> Parts<K> {
+    /// Takes apart what stands at `path`, and decodes all but the plugin's own; `names` are those of the keys of `K`.
+    fn of(source: &mut Source, path: &KeyPath, table: Map<String, Value>, names: &[&'static str]) -> Parts<K> {
+        let split = |table: Map<String, Value>, names: &[&str]| -> (Map<_, _>, Map<_, _>) {
+            table.into_iter().partition(|(key, _)| names.contains(&key.as_str()))
+        };
+        let (run, rest) = split(table, &RUN_KEYS);
+        let (keys, plugin) = split(rest, names);
+        Parts {
+            r#type: keys.get("type").cloned(),
+            run: decode::section(source, path, run),
+            keys: decode::section(source, path, keys),
+            plugin,
+            known: [&RUN_KEYS, names].concat(),
+        }
+    }
 }
 
-fn unknown_plugin(kind: &str, name: &str, known: &[&str]) -> String {
-    format!(
-        "no {kind} {name:?} in this program; {} (`dispatcher plugins` lists all; crates of your own are named in \
-         `dispatcher::plugins!`)",
-        suggest(name, known, "there are")
-    )
+/// Says that there is no plugin `name`: at `type`, or at the section if its name is what names the plugin.
+fn no_plugin(source: &mut Source, path: &KeyPath, r#type: Option<&Value>, kind: &str, name: &str, known: &[&str]) {
+    let hint = suggest(name, known, "there are");
+    let what = format!(
+        "no {kind} {name:?} in this program; {hint} (`dispatcher plugins` lists all; crates of your own are named in \
+         `dispatcher::plugins!`)"
+    );
+    source.error(&if r#type.is_some() { path.key("type") } else { path.clone() }, what);
 }
 
 fn checked<S: ?Sized>(
@@ -267,34 +274,6 @@ fn checked<S: ?Sized>(
     }
 }
 
-fn check_size(source: &mut Source, path: &KeyPath, key: &str, size: Option<NonZeroUsize>, max: usize) {
-    if size.is_some_and(|size| size.get() > max) {
-        source.error(&path.key(key), format!("more than helps; write {max} at most"));
-    }
-}
-
-fn timeout(source: &mut Source, path: &KeyPath, timeout: Duration) -> Duration {
-    if timeout.is_zero() {
-        source.error(&path.key("timeout"), "no call can return in no time; write a longer one, such as \"10s\"");
-    }
-    timeout
-}
-
-fn backoff(source: &mut Source, path: &KeyPath, section: BackoffSection) -> BackoffSettings {
-    let path = path.key("backoff");
-    let BackoffSection { first, max, factor } = section;
-    if first.get().is_zero() {
-        source.error(&path.key("first"), "no wait would try without a pause; write a longer one, such as \"1s\"");
-    }
-    if max < first {
-        source.error(&path.key("max"), format!("shorter than `first`, which is {first}; write a longer one"));
-    }
-    if !(1.0..=1000.0).contains(&factor) {
-        source.error(&path.key("factor"), format!("{factor} does not make waits longer; write 1.0 to 1000.0"));
-    }
-    BackoffSettings { first: first.get(), max: max.get(), factor }
-}
-
 #[cfg(test)]
 mod tests {
     use dispatcher_core::RESERVED_KEYS;
@@ -303,17 +282,19 @@ mod tests {
 
     #[test]
     fn the_lists_of_keys_are_those_of_the_structs_and_reserved() {
-        fn properties(schema: &schemars::Schema) -> Vec<String> {
-            schema.get("properties").unwrap().as_object().unwrap().keys().cloned().collect()
+        #[track_caller]
+        fn check<K: JsonSchema>(names: &[&str]) {
+            let schema = schemars::schema_for!(K);
+            let mut keys: Vec<&str> =
+                schema.get("properties").unwrap().as_object().unwrap().keys().map(String::as_str).collect();
+            keys.sort_unstable();
+            assert_eq!(keys, names);
+            for key in names {
+                assert!(RESERVED_KEYS.contains(key), "{key}");
+            }
         }
-        let mut handler_keys = properties(&schemars::schema_for!(HandlerKeys));
-        let mut sink_keys = properties(&schemars::schema_for!(SinkKeys));
-        handler_keys.sort();
-        sink_keys.sort();
-        assert_eq!(handler_keys, HANDLER_KEYS);
-        assert_eq!(sink_keys, SINK_KEYS);
-        for key in HANDLER_KEYS.iter().chain(&SINK_KEYS) {
-            assert!(RESERVED_KEYS.contains(key), "{key}");
-        }
+        check::<RunKeys>(&RUN_KEYS);
+        check::<HandlerKeys>(&HANDLER_KEYS);
+        check::<SinkKeys>(&SINK_KEYS);
     }
 }

@@ -1,14 +1,12 @@
 //! The dispatcher's own sections. What a key means, its unit, its default and why it is that, stands at the key.
 
-use std::{
-    net::SocketAddr,
-    num::{NonZeroU32, NonZeroUsize},
-    path::PathBuf,
-};
+use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use dispatcher_core::{ByteSize, CommandPattern, Secret, TimeSpan};
 use schemars::JsonSchema;
 use serde::Deserialize;
+
+use crate::Limit;
 
 /// `[intake]`: where callbacks come in.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -97,15 +95,18 @@ pub struct CommandRule {
     pub pattern: CommandPattern,
     /// Whether they are stored.
     pub journal: JournalRule,
+    /// How long they are kept once they are delivered; never zero. None: as long as `[journal] keep_for` says.
+    pub keep_for: Option<Duration>,
 }
 
 /// The keys of `[commands."PATTERN"]`.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-#[derive(Default)]
 pub(crate) struct CommandSection {
     /// `"always"`, or `"never"`: answered OK and counted, but neither stored nor handled.
     pub(crate) journal: JournalRule,
+    /// How long they and their events are kept for replay once they are delivered. Default: the journal's `keep_for`.
+    pub(crate) keep_for: Option<TimeSpan>,
 }
 
 /// Whether callbacks of a command are stored.
@@ -130,11 +131,30 @@ pub struct JournalSection {
     pub sync: Sync,
     /// What counts as a repeat of an earlier callback.
     pub dedupe: DedupeSection,
+    /// How long delivered callbacks and events are kept for replay. Default 3 days: what went wrong on a Friday can be
+    /// replayed on the Monday.
+    pub keep_for: TimeSpan,
+    /// How large the journal may be, or `"off"`. Above it the oldest that is delivered goes before its time. Default
+    /// `off`.
+    pub max_size: Limit<ByteSize>,
+    /// What happens when a consumer that does not get on has yet to take what is due to be deleted. Default `block`:
+    /// nothing is lost, and the journal grows.
+    pub when_blocked: WhenBlocked,
+    /// How long dead letters are kept, or `"off"`: until someone acts. Default `off`.
+    pub keep_dead_letters_for: Limit<TimeSpan>,
 }
 
 impl Default for JournalSection {
     fn default() -> JournalSection {
-        JournalSection { path: "data/journal.db".into(), sync: Sync::default(), dedupe: DedupeSection::default() }
+        JournalSection {
+            path: "data/journal.db".into(),
+            sync: Sync::default(),
+            dedupe: DedupeSection::default(),
+            keep_for: TimeSpan::from_secs(3 * 24 * 3600),
+            max_size: Limit::Off,
+            when_blocked: WhenBlocked::default(),
+            keep_dead_letters_for: Limit::Off,
+        }
     }
 }
 
@@ -147,6 +167,19 @@ pub enum Sync {
     Always,
     /// When the system gets to it.
     Off,
+}
+
+/// What happens when a consumer that does not get on holds what is due to be deleted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum WhenBlocked {
+    /// It is kept until the consumer has it.
+    #[default]
+    Block,
+    /// It becomes dead letters of the consumer, which has a copy of its own in each.
+    DeadLetter,
+    /// The consumer passes it by, with a record of what it missed.
+    Skip,
 }
 
 /// `[journal] dedupe`.
@@ -203,119 +236,6 @@ pub enum LogFormat {
     Human,
     /// For programs, one object per line.
     Json,
-}
-
-/// How often and how soon something that failed is tried again. Keys of every handler and sink.
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct BackoffSection {
-    /// The longest wait before the second attempt. Default 1 s.
-    pub(crate) first: TimeSpan,
-    /// The longest wait of all. Default 10 min.
-    pub(crate) max: TimeSpan,
-    /// How much longer each wait may be than the one before. Default 2.0.
-    pub(crate) factor: f64,
-}
-
-impl Default for BackoffSection {
-    fn default() -> BackoffSection {
-        BackoffSection { first: TimeSpan::from_secs(1), max: TimeSpan::from_secs(600), factor: 2.0 }
-    }
-}
-
-/// The dispatcher's keys in `[handlers.<name>]`.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct HandlerKeys {
-    /// The handler's plugin. Default: the section's own name.
-    pub(crate) r#type: Option<String>,
-    /// Whether it runs. Default true; a handler that is switched off keeps its place in the journal.
-    pub(crate) enabled: bool,
-    /// The commands it selects: names, families such as `"Group.*"`, or `"*"`. Default: the plugin's.
-    pub(crate) commands: Option<Vec<String>>,
-    /// Commands it leaves out of these.
-    pub(crate) except: Vec<String>,
-    /// The names of the apps it selects. Default: all.
-    pub(crate) apps: Option<Vec<String>>,
-    /// `"before"`, `"after"` or `"any"`. Default: the plugin's, mostly `any`.
-    pub(crate) phase: Option<dispatcher_core::PhaseFilter>,
-    /// The names of the sinks that its events go to.
-    pub(crate) sinks: Vec<String>,
-    /// How many callbacks it works on at once, each of another key. Default 4.
-    pub(crate) lanes: Option<NonZeroUsize>,
-    /// How often a callback is tried before it becomes a dead letter. Default 20.
-    pub(crate) attempts: NonZeroU32,
-    /// The waits between attempts.
-    pub(crate) backoff: BackoffSection,
-    /// How long one call may take. Default 30 s.
-    pub(crate) timeout: TimeSpan,
-    /// Threads of its own. Default 1.
-    pub(crate) threads: NonZeroUsize,
-}
-
-impl Default for HandlerKeys {
-    fn default() -> HandlerKeys {
-        HandlerKeys {
-            r#type: None,
-            enabled: true,
-            commands: None,
-            except: Vec::new(),
-            apps: None,
-            phase: None,
-            sinks: Vec::new(),
-            lanes: None,
-            attempts: ATTEMPTS,
-            backoff: BackoffSection::default(),
-            timeout: TimeSpan::from_secs(30),
-            threads: NonZeroUsize::MIN,
-        }
-    }
-}
-
-/// The dispatcher's keys in `[sinks.<name>]`.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct SinkKeys {
-    /// The sink's plugin, such as `"file"`.
-    pub(crate) r#type: String,
-    /// Whether it runs. Default true; a sink that is switched off keeps its place in the journal.
-    #[serde(default = "yes")]
-    pub(crate) enabled: bool,
-    /// How many deliveries are under way at once, each of another key. Default: the plugin's.
-    pub(crate) lanes: Option<NonZeroUsize>,
-    /// How many events one delivery carries at most. Default: 512 for sinks of one lane, else 1.
-    pub(crate) batch: Option<NonZeroUsize>,
-    /// How often an event is tried before it becomes a dead letter; an outage of the whole sink does not count.
-    /// Default 20.
-    #[serde(default = "attempts")]
-    pub(crate) attempts: NonZeroU32,
-    /// The waits between attempts.
-    #[serde(default)]
-    pub(crate) backoff: BackoffSection,
-    /// How long one delivery may take. Default 30 s.
-    #[serde(default = "timeout")]
-    pub(crate) timeout: TimeSpan,
-    /// Threads of its own. Default 1.
-    #[serde(default = "one")]
-    pub(crate) threads: NonZeroUsize,
-}
-
-const ATTEMPTS: NonZeroU32 = NonZeroU32::new(20).expect("not zero");
-
-fn yes() -> bool {
-    true
-}
-
-fn attempts() -> NonZeroU32 {
-    ATTEMPTS
-}
-
-fn timeout() -> TimeSpan {
-    TimeSpan::from_secs(30)
-}
-
-fn one() -> NonZeroUsize {
-    NonZeroUsize::MIN
 }
 
 fn socket_addr<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {

@@ -37,4 +37,4 @@ pub use sink::{
     DeliverContext, DeliveryError, Lanes, Outcome, Outcomes, Sink, SinkConfig, SinkPlugin, SinkSettings, Takes,
 };
 pub use timestamp::Timestamp;
-pub use units::{ByteSize, TimeSpan};
+pub use units::{ByteSize, InvalidUnit, Rate, TimeSpan};

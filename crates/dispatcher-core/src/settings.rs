@@ -70,7 +70,7 @@ pub(crate) fn decode<C: DeserializeOwned>(section: &Value) -> Result<C, SettingE
 #[derive(Clone, Debug, Default)]
 pub struct CheckContext {
     folders: Vec<PathBuf>,
-    claimed: Arc<Mutex<HashSet<PathBuf>>>,
+    claimed: Arc<Mutex<Vec<PathBuf>>>,
 }
 
 impl CheckContext {
@@ -82,11 +82,20 @@ impl CheckContext {
 
     /// Claims `file` for whoever is being checked; false if something else of this configuration writes it already, such
     /// as the journal.
+    ///
+    /// What is in braces, `{…}`, stands for any letters, digits, `-` and `_`, at least one: the claim is then for every
+    /// path that this makes, and false if one of them may be claimed already. Links are not followed, and `..` is not
+    /// resolved.
     #[must_use]
     pub fn claim_file(&self, file: &Path) -> bool {
         let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
-        // A panic elsewhere leaves a set that is whole.
-        self.claimed.lock().unwrap_or_else(PoisonError::into_inner).insert(file)
+        // A panic elsewhere leaves a list that is whole.
+        let mut claimed = self.claimed.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_free = !claimed.iter().any(|other| may_be_one(other, &file));
+        if is_free {
+            claimed.push(file);
+        }
+        is_free
     }
 
     /// Whether `folder` will be there when plugins are opened: it is there now, or the dispatcher makes it (it makes the
@@ -97,6 +106,69 @@ impl CheckContext {
         let plain = |path: &Path| Path::new(".").join(path.strip_prefix(".").unwrap_or(path));
         plain(folder).is_dir() || self.folders.iter().any(|made| plain(made) == plain(folder))
     }
+}
+
+/// Whether two paths, with what is in braces standing for any word, can be the same.
+fn may_be_one(a: &Path, b: &Path) -> bool {
+    let (a, b) = (marks(a), marks(b));
+    // Walks through both at once; a pair of places that was seen need not be walked from again.
+    let (mut todo, mut seen) = (vec![(0, 0)], HashSet::from([(0, 0)]));
+    while let Some((i, j)) = todo.pop() {
+        let (mark_a, mark_b) = (a.get(i), b.get(j));
+        if mark_a.is_none() && mark_b.is_none() {
+            return true;
+        }
+        let mut next = vec![];
+        next.extend((mark_a == Some(&Mark::More)).then_some((i + 1, j)));
+        next.extend((mark_b == Some(&Mark::More)).then_some((i, j + 1)));
+        if let (Some(mark_a), Some(mark_b)) = (mark_a, mark_b)
+            && mark_a.meets(mark_b)
+        {
+            let stays = |mark: &Mark| usize::from(*mark != Mark::More);
+            next.push((i + stays(mark_a), j + stays(mark_b)));
+        }
+        todo.extend(next.into_iter().filter(|place| seen.insert(*place)));
+    }
+    false
+}
+
+/// A part of a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Mark {
+    /// This byte.
+    Byte(u8),
+    /// A byte of a word.
+    Any,
+    /// Bytes of a word, or none.
+    More,
+}
+
+impl Mark {
+    fn meets(self, other: &Mark) -> bool {
+        match (self, *other) {
+            (Mark::Byte(a), Mark::Byte(b)) => a == b,
+            (Mark::Byte(byte), _) | (_, Mark::Byte(byte)) => byte.is_ascii_alphanumeric() || b"-_".contains(&byte),
+            _ => true,
+        }
+    }
+}
+
+fn marks(path: &Path) -> Vec<Mark> {
+    let (mut marks, mut rest) = (Vec::new(), path.as_os_str().as_encoded_bytes());
+    while let Some((&byte, after)) = rest.split_first() {
+        let close = after.iter().position(|byte| b"}/".contains(byte)).filter(|&at| after[at] == b'}');
+        match close {
+            Some(close) if byte == b'{' => {
+                marks.extend([Mark::Any, Mark::More]);
+                rest = &after[close + 1..];
+            }
+            _ => {
+                marks.push(Mark::Byte(byte));
+                rest = after;
+            }
+        }
+    }
+    marks
 }
 
 /// What a plugin is opened with.
@@ -123,5 +195,40 @@ impl OpenContext {
     #[must_use]
     pub fn lane(&self) -> usize {
         self.lane
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_claimed_once_whatever_stands_in_its_braces() {
+        for (first, second, is_free) in [
+            ("data/a", "data/a", false),
+            ("data/a", "./data/a", false),
+            ("data/a", "data/b", true),
+            ("data/a", "data/ab", true),
+            ("data/{app}", "data/{date}", false),
+            ("data/{app}", "data/a", false),
+            ("data/{app}", "data/a.b", true),
+            ("data/{app}", "data/a/b", true),
+            ("data/{app}.db", "data/journal.db", false),
+            ("data/{app}.db", "data/.db", true),
+            ("data/x-{app}", "data/{app}-y", false),
+            ("data/x-{app}", "data/y-{app}", true),
+            ("{app}/a", "{app}/b", true),
+            ("{a}-{b}", "x-y-z", false),
+            ("{a}-{b}", "x-", true),
+            ("a.jsonl.{n}", "a.jsonl.1", false),
+            ("{a", "{a", false),
+            ("{a", "b", true),
+        ] {
+            for (first, second) in [(first, second), (second, first)] {
+                let cx = CheckContext::default();
+                assert!(cx.claim_file(Path::new(first)));
+                assert_eq!(cx.claim_file(Path::new(second)), is_free, "on {first} and {second}");
+            }
+        }
     }
 }

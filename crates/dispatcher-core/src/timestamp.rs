@@ -23,6 +23,13 @@ impl Timestamp {
         Timestamp(millis)
     }
 
+    /// From RFC 3339 text, such as `2026-11-23T03:23:32Z` or `2026-11-23T11:23:32+08:00`; what is finer than a millisecond
+    /// is cut off. None if the text is no such time, or says no offset.
+    #[must_use]
+    pub fn from_rfc_3339(text: &str) -> Option<Timestamp> {
+        text.parse().ok().map(|time: jiff::Timestamp| Timestamp(time.as_millisecond()))
+    }
+
     /// Milliseconds since the epoch.
     #[must_use]
     pub const fn as_millis(self) -> i64 {
@@ -65,6 +72,20 @@ mod tests {
             (i64::MAX, "9223372036854775807ms"),
         ] {
             assert_eq!(Timestamp::from_millis(millis).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn is_read_from_rfc_3339_with_its_offset() {
+        for (text, millis) in [
+            ("1970-01-01T00:00:00Z", Some(0)),
+            ("2025-11-24T16:00:00.0079Z", Some(1_764_000_000_007)),
+            ("2025-11-25T00:00:00.007+08:00", Some(1_764_000_000_007)),
+            ("2025-11-24T16:00:00", None),
+            ("2025-11-24", None),
+            ("yesterday", None),
+        ] {
+            assert_eq!(Timestamp::from_rfc_3339(text).map(Timestamp::as_millis), millis, "on {text}");
         }
     }
 }

@@ -1,14 +1,14 @@
 //! Settings with a unit. A bare number is refused: `timeout = 10` says nothing to the next reader.
 
-use std::{borrow::Cow, fmt, time::Duration};
+use std::{borrow::Cow, fmt, marker::PhantomData, str::FromStr, time::Duration};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{
-    Deserialize, Deserializer,
+    Deserialize, Deserializer, Serialize, Serializer,
     de::{self, Visitor},
 };
 
-/// A length of time: `"500ms"`, `"10s"`, `"1h 30m"`; ten years at most.
+/// A length of time: `"500ms"`, `"10s"`, `"1h 30m"`, `"3d"`; ten years at most.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TimeSpan(Duration);
 
@@ -35,12 +35,6 @@ impl TimeSpan {
 impl fmt::Display for TimeSpan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&humantime::format_duration(self.0), f)
-    }
-}
-
-impl fmt::Debug for TimeSpan {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
     }
 }
 
@@ -85,100 +79,182 @@ impl fmt::Display for ByteSize {
     }
 }
 
-impl fmt::Debug for ByteSize {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
+/// How often something may happen: `"100/s"`, `"30/m"`, `"1000/h"`; never nothing, and a million a second at most.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Rate {
+    count: u32,
+    per: Period,
 }
 
-impl<'de> Deserialize<'de> for TimeSpan {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<TimeSpan, D::Error> {
-        let read = |text: &str| humantime::parse_duration(text).ok().filter(|time| *time <= LONGEST).map(TimeSpan);
-        deserializer.deserialize_any(WithUnit { read, what: TIME })
-    }
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Period {
+    Second,
+    Minute,
+    Hour,
 }
 
-impl<'de> Deserialize<'de> for ByteSize {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<ByteSize, D::Error> {
-        let read = |text: &str| {
-            let has_unit = text.ends_with(['b', 'B']);
-            has_unit.then(|| text.parse::<bytesize::ByteSize>().ok()).flatten().map(|size| ByteSize(size.0))
+impl Rate {
+    /// How often in a second; above zero.
+    #[must_use]
+    pub fn per_second(self) -> f64 {
+        let seconds = match self.per {
+            Period::Second => 1.0,
+            Period::Minute => 60.0,
+            Period::Hour => 3600.0,
         };
-        deserializer.deserialize_any(WithUnit { read, what: SIZE })
+        f64::from(self.count) / seconds
+    }
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let unit = match self.per {
+            Period::Second => "s",
+            Period::Minute => "m",
+            Period::Hour => "h",
+        };
+        write!(f, "{}/{unit}", self.count)
+    }
+}
+
+/// A text that is not what its type wants. Shown with what to write instead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InvalidUnit(String);
+
+impl fmt::Display for InvalidUnit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for InvalidUnit {}
+
+trait Unit: Sized {
+    /// What it is; what to write.
+    const WHAT: &str;
+    const HELP: &str;
+
+    fn read(text: &str) -> Option<Self>;
+}
+
+impl Unit for TimeSpan {
+    const WHAT: &str = "a time; write a number and a unit, such as \"500ms\", \"10s\" or \"2h\", ten years at most";
+    const HELP: &str = "A time with its unit, such as \"500ms\", \"10s\" or \"2h\".";
+
+    fn read(text: &str) -> Option<TimeSpan> {
+        humantime::parse_duration(text).ok().filter(|time| *time <= LONGEST).map(TimeSpan)
     }
 }
 
 /// Ten years: more means nothing, and could not be added to a clock.
 const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
-const TIME: &str = "a time; write a number and a unit, such as \"500ms\", \"10s\" or \"2h\", ten years at most";
-const SIZE: &str = "a size; write a number and a unit, such as \"64KiB\" or \"2MiB\"";
+impl Unit for ByteSize {
+    const WHAT: &str = "a size; write a number and a unit, such as \"64KiB\" or \"2MiB\"";
+    const HELP: &str = "A size with its unit, such as \"64KiB\" or \"2MiB\".";
 
-struct WithUnit<T> {
-    read: fn(&str) -> Option<T>,
-    what: &'static str,
-}
-
-impl<T> WithUnit<T> {
-    fn refuse<E: de::Error>(&self, found: impl fmt::Debug) -> Result<T, E> {
-        Err(E::custom(format!("{found:?} is not {}", self.what)))
+    fn read(text: &str) -> Option<ByteSize> {
+        let has_unit = text.ends_with(['b', 'B']);
+        has_unit.then(|| text.parse::<bytesize::ByteSize>().ok()).flatten().map(|size| ByteSize(size.0))
     }
 }
 
-impl<T> Visitor<'_> for WithUnit<T> {
+impl Unit for Rate {
+    const WHAT: &str = "a rate; write a whole number, 1 or more, and a unit, such as \"100/s\", \"30/m\" or \"1000/h\", a \
+                        million a second at most";
+    const HELP: &str = "How often per second, minute or hour, such as \"100/s\", \"30/m\" or \"1000/h\".";
+
+    fn read(text: &str) -> Option<Rate> {
+        let (count, unit) = text.split_once('/')?;
+        let per = match unit.trim() {
+            "s" => Period::Second,
+            "m" => Period::Minute,
+            "h" => Period::Hour,
+            _ => return None,
+        };
+        let rate = Rate { count: count.trim().parse().ok()?, per };
+        (rate.count > 0 && rate.per_second() <= FASTEST).then_some(rate)
+    }
+}
+
+/// A million a second: more than any sink takes.
+const FASTEST: f64 = 1e6;
+
+/// What the settings with a unit have in common: read from text alone, and shown as they would be written, so that a
+/// schema shows its defaults in the form that a reader can copy.
+macro_rules! setting {
+    ($unit:ident) => {
+        impl FromStr for $unit {
+            type Err = InvalidUnit;
+
+            fn from_str(text: &str) -> Result<$unit, InvalidUnit> {
+                <$unit>::read(text).ok_or_else(|| InvalidUnit(format!("{text:?} is not {}", <$unit>::WHAT)))
+            }
+        }
+
+        impl fmt::Debug for $unit {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $unit {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<$unit, D::Error> {
+                deserializer.deserialize_any(WithUnit(PhantomData))
+            }
+        }
+
+        impl Serialize for $unit {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl JsonSchema for $unit {
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($unit).into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({ "type": "string", "description": <$unit>::HELP })
+            }
+        }
+    };
+}
+
+setting!(TimeSpan);
+setting!(ByteSize);
+setting!(Rate);
+
+struct WithUnit<T>(PhantomData<T>);
+
+impl<T: Unit> WithUnit<T> {
+    fn refuse<E: de::Error>(found: impl fmt::Display) -> Result<T, E> {
+        Err(E::custom(format!("{found} is not {}", T::WHAT)))
+    }
+}
+
+impl<T: Unit> Visitor<'_> for WithUnit<T> {
     type Value = T;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.what)
+        f.write_str(T::WHAT)
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
-        (self.read)(text).map_or_else(|| self.refuse(text), Ok)
+        T::read(text).map_or_else(|| Self::refuse(format_args!("{text:?}")), Ok)
     }
 
     fn visit_i64<E: de::Error>(self, number: i64) -> Result<T, E> {
-        self.refuse(number)
+        Self::refuse(number)
     }
 
     fn visit_u64<E: de::Error>(self, number: u64) -> Result<T, E> {
-        self.refuse(number)
+        Self::refuse(number)
     }
 
     fn visit_f64<E: de::Error>(self, number: f64) -> Result<T, E> {
-        self.refuse(number)
-    }
-}
-
-impl JsonSchema for TimeSpan {
-    fn schema_name() -> Cow<'static, str> {
-        "TimeSpan".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "description": "A time with its unit, such as \"500ms\", \"10s\" or \"2h\"." })
-    }
-}
-
-impl JsonSchema for ByteSize {
-    fn schema_name() -> Cow<'static, str> {
-        "ByteSize".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "description": "A size with its unit, such as \"64KiB\" or \"2MiB\"." })
-    }
-}
-
-/// As they would be written, so that a schema shows its defaults in the form that a reader can copy.
-impl serde::Serialize for TimeSpan {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl serde::Serialize for ByteSize {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        Self::refuse(format_args!("{number:?}"))
     }
 }
 
@@ -191,6 +267,8 @@ mod tests {
         for (json, time) in [
             (r#""1500ms""#, Some(Duration::from_millis(1500))),
             (r#""1h 30m""#, Some(Duration::from_secs(5400))),
+            (r#""72h""#, Some(Duration::from_secs(72 * 3600))),
+            (r#""3d""#, Some(Duration::from_secs(72 * 3600))),
             (r#""10""#, None),
             ("10", None),
             (r#""-1s""#, None),
@@ -209,6 +287,23 @@ mod tests {
         ] {
             assert_eq!(serde_json::from_str::<ByteSize>(json).ok().map(ByteSize::bytes), size, "on {json}");
         }
+        for (json, rate) in [
+            (r#""100/s""#, Some(100.0)),
+            (r#""30/m""#, Some(0.5)),
+            (r#""1000 / h""#, Some(1000.0 / 3600.0)),
+            (r#""1000000/s""#, Some(1e6)),
+            (r#""3600000000/h""#, Some(1e6)),
+            (r#""1000001/s""#, None),
+            (r#""3600000001/h""#, None),
+            (r#""0/s""#, None),
+            (r#""-1/s""#, None),
+            (r#""0.5/s""#, None),
+            (r#""10/d""#, None),
+            (r#""10""#, None),
+            ("10", None),
+        ] {
+            assert_eq!(serde_json::from_str::<Rate>(json).ok().map(Rate::per_second), rate, "on {json}");
+        }
     }
 
     #[test]
@@ -216,5 +311,16 @@ mod tests {
         assert_eq!(ByteSize::mib(64).to_string(), "64MiB");
         assert_eq!(ByteSize(1500).to_string(), "1500B");
         assert_eq!(TimeSpan::from_millis(1500).to_string(), "1s 500ms");
+        for text in ["100/s", "30/m", "1000/h"] {
+            assert_eq!(text.parse::<Rate>().map(|rate| rate.to_string()).as_deref(), Ok(text));
+        }
+    }
+
+    #[test]
+    fn what_is_no_unit_is_told_what_to_write() {
+        let err = "fast".parse::<Rate>().map_err(|err| err.to_string());
+        let expected = "\"fast\" is not a rate; write a whole number, 1 or more, and a unit, such as \"100/s\", \"30/m\" or \
+                        \"1000/h\", a million a second at most";
+        assert_eq!(err, Err(expected.to_owned()));
     }
 }

@@ -131,7 +131,14 @@ fn prepare(path: &Path, sync: Sync) -> Result<Connection, OpenError> {
         );
         (connection, _) = connect(path).map_err(failed)?;
     }
-    configure(&connection, sync, found).map_err(failed)?;
+    let mode = configure(&connection, sync, found).map_err(failed)?;
+    if mode != "wal" {
+        return Err(OpenError::Other(format!(
+            "{}: cannot open the journal: there can be no write-ahead log on this file system, and without one a power cut \
+             could lose what was committed; choose another [journal] path",
+            path.display()
+        )));
+    }
     if found < FORMAT {
         migrate(&mut connection, found).map_err(failed)?;
     }
@@ -152,13 +159,14 @@ fn is_empty(connection: &Connection) -> rusqlite::Result<bool> {
     Ok(first.is_none())
 }
 
-fn configure(connection: &Connection, sync: Sync, found: i64) -> rusqlite::Result<()> {
+/// Returns the journal mode that SQLite is in now.
+fn configure(connection: &Connection, sync: Sync, found: i64) -> rusqlite::Result<String> {
     if found == 0 {
         // Both are fixed by the first page that is written.
         connection.pragma_update(None, "page_size", 8192)?;
         connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     }
-    connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+    let mode = use_log(connection)?;
     connection.pragma_update(
         None,
         "synchronous",
@@ -168,5 +176,16 @@ fn configure(connection: &Connection, sync: Sync, found: i64) -> rusqlite::Resul
         },
     )?;
     connection.pragma_update_and_check(None, "wal_autocheckpoint", 0, |_| Ok(()))?;
-    Ok(())
+    Ok(mode)
+}
+
+/// The switch is committed when the statement ends, after its one row: whoever stops at the row misses that it failed.
+fn use_log(connection: &Connection) -> rusqlite::Result<String> {
+    let mut statement = connection.prepare("PRAGMA journal_mode = WAL")?;
+    let mut rows = statement.query([])?;
+    let mut mode = String::new();
+    while let Some(row) = rows.next()? {
+        mode = row.get(0)?;
+    }
+    Ok(mode)
 }

@@ -20,6 +20,7 @@ use crate::{
         CALLBACK_COLUMNS, CALLBACK_WIDTH, EVENT_COLUMNS, EVENT_WIDTH, EventPlace, Names, StoredEvent, callback_values,
         checksum, event_values, identity_bytes, integer, text,
     },
+    step::step,
     trouble::Trouble,
 };
 
@@ -148,6 +149,7 @@ impl<'c> Tables<'c> {
             // A rollback may have failed as well, as when the disk was gone.
             self.roll_back();
             self.statements.begin.raw_execute()?;
+            step("commit.begun");
             self.begun = true;
             self.at = self.at.max(Timestamp::now());
         }
@@ -162,7 +164,9 @@ impl<'c> Tables<'c> {
         if let Some(fault) = self.fault.take() {
             return Err(fault.into());
         }
+        step("commit.before");
         self.statements.commit.raw_execute()?;
+        step("commit.after");
         self.consumers_changed = false;
         self.begun = false;
         Ok(true)

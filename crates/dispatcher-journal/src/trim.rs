@@ -14,6 +14,7 @@ use crate::{
     meta,
     rules::Rules,
     shared::Shared,
+    step::step,
     transaction::Tables,
     trouble::{Fault, Trouble},
 };
@@ -179,7 +180,7 @@ impl Tables<'_> {
             }
             gone::write(connection, stream, after)?;
             meta::set(connection, "at", tables.at.as_millis())?;
-            tracing::trace!(target: "dispatcher::step", step = "trim.before_commit");
+            step("trim.before_commit");
             Ok(())
         });
         if outcome.is_err() {

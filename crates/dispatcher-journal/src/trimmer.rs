@@ -15,7 +15,7 @@ use std::{
 };
 
 use dispatcher_core::Timestamp;
-use tracing::{info, trace, warn};
+use tracing::{info, warn};
 
 use crate::{
     HeldUp, Overdue, Retention, Stream,
@@ -23,6 +23,7 @@ use crate::{
     meta,
     rules::Rules,
     shared::Shared,
+    step::step,
     transaction::Tables,
     trim::{self, Cut},
     trouble::{Fault, Trouble},
@@ -233,7 +234,7 @@ impl Trimmer {
                 let (from, to) = ((pages / 4).max(1024), (pages / 8).max(256));
                 self.is_vacuuming = free > if self.is_vacuuming { to } else { from };
                 if self.is_vacuuming {
-                    trace!(target: "dispatcher::step", step = "trim.vacuum");
+                    step("trim.vacuum");
                     vacuum::some(tables.connection())?;
                     vacuum::measure(tables.connection(), shared)?;
                 }
@@ -244,11 +245,11 @@ impl Trimmer {
 
     fn cut(&mut self, cut: Option<Cut>, tables: &mut Tables<'_>, shared: &Shared) -> Result<bool, Trouble> {
         let Some(cut) = cut else { return Ok(false) };
-        trace!(target: "dispatcher::step", step = "trim.begin");
+        step("trim.begin");
         match tables.cut(&cut, shared, mem::take(&mut self.leave)) {
             Ok(deleted) => {
                 shared.tallies.deleted[cut.stream as usize].fetch_add(deleted, Ordering::Relaxed);
-                trace!(target: "dispatcher::step", step = "trim.committed");
+                step("trim.committed");
                 Ok(true)
             }
             Err(trouble) if trouble.fault == Fault::Own => {

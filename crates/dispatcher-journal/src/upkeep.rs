@@ -7,6 +7,8 @@ use std::sync::{
 
 use rusqlite::Connection;
 
+use crate::step::step;
+
 /// From here on the log is copied into the file after a commit, in passing (8 MiB).
 const PASSIVE_PAGES: u64 = (8 << 20) / PAGE;
 /// How much has to come on top before that is tried again, where a reader was in the way (1 MiB).
@@ -32,10 +34,7 @@ impl Upkeep {
             seen.store(u64::try_from(n).unwrap_or(0), Ordering::Relaxed);
             Ok(())
         }))?;
-        let mut upkeep = Upkeep { pages, copied: 0, looked_at: 0 };
-        // Whatever an earlier run left in the log.
-        upkeep.copy(connection, "PASSIVE")?;
-        Ok(upkeep)
+        Ok(Upkeep { pages, copied: 0, looked_at: 0 })
     }
 
     /// Bytes in the log.
@@ -69,9 +68,11 @@ impl Upkeep {
     fn copy(&mut self, connection: &Connection, mode: &str) -> rusqlite::Result<()> {
         // Noted first: a try that fails is repeated only after some more commits.
         self.looked_at = self.pages();
+        step("wal.before");
         let (pages, copied) = connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |row| {
             Ok((row.get::<_, i64>(1)?, row.get::<_, i64>(2)?))
         })?;
+        step("wal.after");
         let count = |pages: i64| u64::try_from(pages).unwrap_or(0);
         self.pages.store(count(pages), Ordering::Relaxed);
         (self.looked_at, self.copied) = (count(pages), count(copied));
@@ -85,5 +86,8 @@ impl Upkeep {
 
 /// At the end: copies the log into the file and empties it.
 pub(crate) fn empty(connection: &Connection) -> rusqlite::Result<()> {
-    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+    step("wal.emptying");
+    connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+    step("wal.emptied");
+    Ok(())
 }

@@ -23,6 +23,7 @@ use crate::{
     dedupe::Dedupe,
     port::{AppendOp, Done, weight},
     shared::{Request, Shared, lock},
+    step::step,
     tail::Tail,
     transaction::Tables,
     trimmer::Trimmer,
@@ -142,6 +143,8 @@ impl<'c> Writer<'c> {
     }
 
     fn run(&mut self) {
+        // Whatever an earlier run left in the log. A disk that cannot take it now is no reason not to start.
+        self.look_after_log(Upkeep::when_idle);
         let mut sealed = false;
         loop {
             if self.appends.len() < BATCH {
@@ -193,6 +196,7 @@ impl<'c> Writer<'c> {
             finish_requests(requests, whole);
         }
         self.batch = batch;
+        step("commit.answered");
         self.shared.ends.send_if_modified(|ends| {
             let now = self.tables.ends();
             mem::replace(ends, now) != now

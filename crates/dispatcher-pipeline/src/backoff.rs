@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+/// The longest that a wish to be left alone is followed.
+pub(crate) const MAX_WISH: Duration = Duration::from_secs(3600);
+
 /// The wait between attempts: grows by `factor` from `first` to `max`, and each wait is anywhere between nothing and
 /// that ("full jitter"), so that what failed together does not come back together.
 #[derive(Clone, Copy, Debug, PartialEq)]

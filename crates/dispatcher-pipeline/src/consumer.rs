@@ -14,7 +14,7 @@ use std::{
 };
 
 use dispatcher_core::Failure;
-use dispatcher_journal::{Commit, Ends, Journal, JournalError, Reader, Row};
+use dispatcher_journal::{Change, Commit, Ends, Journal, JournalError, Overdue, Reader, Row, WhenBlocked};
 use tokio::{
     sync::watch,
     task::{JoinError, JoinSet, yield_now},
@@ -24,18 +24,18 @@ use tracing::{error, info, warn};
 
 use crate::{
     State,
-    health::{Health, May},
+    health::Health,
+    pool::{Member, Pool},
+    source::{Page, Source},
     status::StatusCell,
-    window::{Batch, Now, Outcome, Plan, Tally, Task, Window},
+    steering::{self, PROBES, Rate, Verdict},
+    step::step,
+    window::{Batch, LetGo, Now, Outcome, Plan, Task, Window},
     worker::{Report, Worker},
 };
 
 /// The most rows that one read takes: the journal's page.
 const PAGE: usize = 512;
-
-/// With how many items, each of another key, a plugin that is down can be tried. Two, so that one that fails by its own
-/// fault does not keep it down.
-const PROBES: usize = 2;
 
 /// How long a consumer that has read everything lets new rows gather. Whoever was idle for longer reads at once, so this
 /// delays nothing but what follows closely; under load it makes one hop, one commit and one sync of many.
@@ -43,6 +43,14 @@ const PACE: Duration = Duration::from_millis(5);
 
 /// How long the journal is left alone after it could not be read or written.
 const JOURNAL_WAIT: Duration = Duration::from_secs(1);
+
+/// How often a consumer follows retention: its wishes may grow with every second, and each takes a line of the log and a
+/// record.
+const EVICT_PACE: Duration = Duration::from_secs(10);
+
+/// How often it is looked what waits longest, and how many keys are told.
+const LOOK_PACE: Duration = Duration::from_secs(1);
+const LONGEST_KEYS: usize = 5;
 
 /// What is left for the last commit when a drain's deadline has come.
 const LAST_COMMIT: Duration = Duration::from_secs(2);
@@ -58,13 +66,37 @@ pub(crate) enum Phase {
     Stopped,
 }
 
+/// What people want of a consumer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Orders {
+    /// Why it is to leave its plugin alone, if it is.
+    pub(crate) parked: Option<String>,
+    /// Whether it is to end: only a replay can.
+    pub(crate) is_cancelled: bool,
+}
+
 /// What a consumer shares with its neighbours, and how it is told to end.
 pub(crate) struct Surroundings {
+    pub(crate) orders: watch::Receiver<Orders>,
     pub(crate) journal: Journal,
     /// One for all consumers: they live on one thread, and one page cache costs less than a dozen.
     pub(crate) reader: Rc<RefCell<Reader>>,
+    /// What retention wants gone.
+    pub(crate) overdue: watch::Receiver<Overdue>,
     pub(crate) phase: watch::Receiver<Phase>,
     pub(crate) status: StatusCell,
+}
+
+/// What a consumer does, and with what.
+pub(crate) struct Duty<W: Worker> {
+    pub(crate) source: Source,
+    pub(crate) worker: Rc<W>,
+    /// Shared with others who use the same plugin.
+    pub(crate) pool: Rc<Pool<W::Lane>>,
+    /// May be shared with them, too.
+    pub(crate) rate: Rate,
+    /// Whether order is kept within keys.
+    pub(crate) ordered: bool,
 }
 
 pub(crate) struct Consumer<W: Worker> {
@@ -73,15 +105,31 @@ pub(crate) struct Consumer<W: Worker> {
     journal: Journal,
     reader: Rc<RefCell<Reader>>,
     ends: watch::Receiver<Ends>,
+    overdue: watch::Receiver<Overdue>,
     phase: watch::Receiver<Phase>,
+    rate: Rate,
+    ordered: bool,
     window: Window<W::Item, W::Made>,
     health: Health,
-    /// Lanes without work. Those with work are in `lanes`.
-    idle: Vec<W::Lane>,
+    source: Source,
+    /// Lanes without work, and as whom this takes one. Those with work of this consumer are in `lanes`.
+    pool: Rc<Pool<W::Lane>>,
+    member: Member,
     lanes: JoinSet<Ended<W>>,
+    orders: watch::Receiver<Orders>,
     commit: Option<Committing>,
+    /// Whether its orders have not been looked at, and the last of them.
+    is_new: bool,
+    is_cancelled: bool,
     /// When to read again: after the journal could not be read, or, for a while, after all of it was.
     read_again_at: Option<Instant>,
+    /// Up to where retention was followed, and when it is again.
+    evicted: u64,
+    evict_at: Option<Instant>,
+    evict_pace: Duration,
+    /// From when on it is worth looking what waits longest, and whether something happened since that was done.
+    look_at: Instant,
+    is_stale: bool,
     status: StatusCell,
 }
 
@@ -95,6 +143,8 @@ struct Ended<W: Worker> {
 struct Committing {
     /// To be tried again if the journal could not.
     commit: Commit,
+    /// How many of its dead letters are worth a line of the log each; they come first.
+    n_told: usize,
     done: Pin<Box<dyn Future<Output = Result<(), JournalError>>>>,
 }
 
@@ -108,49 +158,70 @@ enum Event<W: Worker> {
 impl<W: Worker> Consumer<W> {
     pub(crate) fn new(
         name: Arc<str>,
-        worker: W,
-        n_lanes: usize,
+        duty: Duty<W>,
         window: Window<W::Item, W::Made>,
         health: Health,
         surroundings: Surroundings,
     ) -> Consumer<W> {
-        let Surroundings { journal, reader, phase, status } = surroundings;
+        let Duty { source, worker, pool, rate, ordered } = duty;
+        let Surroundings { orders, journal, reader, overdue, phase, status } = surroundings;
         Consumer {
             name,
-            // The last is taken first.
-            idle: (0..n_lanes.max(1)).rev().map(|index| worker.lane(index)).collect(),
-            worker: Rc::new(worker),
+            source,
+            member: pool.join(),
+            pool,
+            worker,
+            orders,
             ends: journal.ends(),
+            overdue,
             journal,
             reader,
             phase,
+            rate,
+            ordered,
             window,
             health,
             lanes: JoinSet::new(),
             commit: None,
+            is_new: true,
+            is_cancelled: false,
             read_again_at: None,
+            evicted: 0,
+            evict_at: None,
+            evict_pace: EVICT_PACE,
+            look_at: Instant::now(),
+            is_stale: false,
             status,
         }
     }
 
-    /// Runs until the pipeline ends.
+    /// Runs until the pipeline ends, or, as a replay, until everything is delivered.
     pub(crate) async fn run(mut self) {
         let drain_until = loop {
             while let Some(ended) = self.lanes.try_join_next() {
                 self.end_lane(ended);
             }
             let phase = *self.phase.borrow_and_update();
-            let now = Now::read();
+            let now = self.health.now();
+            let is_cancelled = self.obey(now);
             self.window.advance(now);
             match phase {
-                Phase::Running => self.start_lanes(now),
+                Phase::Running if is_cancelled && self.lanes.is_empty() => return self.end_replay(true).await,
+                Phase::Running if is_cancelled => {}
+                Phase::Running => {
+                    self.evict(now);
+                    self.start_lanes(now);
+                }
                 Phase::Draining(until) if self.lanes.is_empty() || until <= now.instant => break until,
                 Phase::Draining(_) => {}
                 Phase::Stopped => return,
             }
             self.begin_commit(now);
-            self.publish();
-            if phase == Phase::Running && self.read(now) {
+            self.publish(now);
+            if self.source.is_exhausted(self.window.loaded()) && self.window.is_empty() {
+                return self.end_replay(false).await;
+            }
+            if phase == Phase::Running && !is_cancelled && self.read(now) {
                 // The neighbours on this thread get their turn between two pages.
                 yield_now().await;
                 continue;
@@ -169,26 +240,14 @@ impl<W: Worker> Consumer<W> {
         // What still runs stays beyond the checkpoint or pending, and comes again after the next start.
         self.lanes.abort_all();
         let deadline = until.max(Instant::now()) + LAST_COMMIT;
-        loop {
-            if self.commit.is_none() {
-                let Some(plan) = self.window.last_plan(Now::read()) else { break };
-                self.send(plan);
-            }
-            match tokio::time::timeout_at(deadline.into(), committed(&mut self.commit)).await {
-                Ok(result) => self.end_commit(result),
-                Err(_) => {
-                    warn!(consumer = &*self.name, "the last commit did not end in time; what it says will be repeated");
-                    break;
-                }
-            }
-            if matches!(self.health.state(), State::Stopped { .. }) {
-                break;
-            }
+        if tokio::time::timeout_at(deadline.into(), self.commit_rest()).await.is_err() {
+            warn!(consumer = &*self.name, "the last commit did not end in time; what it says will be repeated");
         }
-        self.publish();
+        self.publish(self.health.now());
         let within = deadline.saturating_duration_since(Instant::now());
         let mut closing = JoinSet::new();
-        for lane in self.idle {
+        // Whichever consumer of the pool comes last closes what the others had under way.
+        for lane in self.pool.drain() {
             closing.spawn_local(self.worker.clone().close(lane, within));
         }
         let closed = async { while closing.join_next().await.is_some() {} };
@@ -196,25 +255,100 @@ impl<W: Worker> Consumer<W> {
         let _ = tokio::time::timeout_at(deadline.into(), closed).await;
     }
 
+    /// Commits what is finished, all of it.
+    async fn commit_rest(&mut self) {
+        loop {
+            if self.commit.is_none() {
+                let Some(plan) = self.window.last_plan(self.health.now()) else { return };
+                self.send(plan);
+            }
+            let result = committed(&mut self.commit).await;
+            self.end_commit(result);
+            if matches!(self.health.state(), State::Stopped { .. }) {
+                return;
+            }
+        }
+    }
+
+    /// The end of a replay: everything is delivered or dead, or someone does not want the rest any more.
+    async fn end_replay(mut self, cancelled: bool) {
+        self.pool.leave(self.member);
+        self.commit_rest().await;
+        let Some(id) = self.source.replay().map(|replay| replay.id) else { return };
+        loop {
+            match self.journal.change(Change::EndReplay { id, cancelled }).await {
+                Ok(_) => break,
+                Err(JournalError::Failed(reason)) => {
+                    warn!(replay = id, %reason, "its end cannot be stored; trying again");
+                    sleep(JOURNAL_WAIT).await;
+                }
+                // It is found finished at the next start.
+                Err(JournalError::Poisoned(_) | JournalError::Closed) => return,
+            }
+        }
+        let status = self.status.read();
+        let what = if cancelled { "cancelled" } else { "finished" };
+        info!(replay = id, done = status.done, dead = status.dead, "replay {what}");
+    }
+
+    /// Follows what people want of it; true if it is to end.
+    fn obey(&mut self, now: Now) -> bool {
+        if !self.orders.has_changed().unwrap_or(false) && !self.is_new {
+            return self.is_cancelled;
+        }
+        self.is_new = false;
+        let Orders { parked, is_cancelled } = self.orders.borrow_and_update().clone();
+        self.is_cancelled = is_cancelled;
+        match parked {
+            Some(reason) => {
+                if self.health.park(reason.clone(), now) {
+                    info!(consumer = &*self.name, reason, "parked; what is for it waits");
+                }
+            }
+            None => {
+                if self.health.resume(now) {
+                    info!(consumer = &*self.name, "resumed");
+                }
+            }
+        }
+        is_cancelled
+    }
+
     async fn wait(&mut self, phase: Phase) -> Event<W> {
-        let may_read = phase == Phase::Running && self.may_read();
+        let may_read = phase == Phase::Running && steering::may_read(&self.window, &self.health);
         let read_again_at = self.read_again_at.filter(|_| may_read);
         let is_reading = may_read && self.window.room() > 0 && read_again_at.is_none();
         let drain_until = match phase {
             Phase::Draining(until) => Some(until),
             Phase::Running | Phase::Stopped => None,
         };
-        // A time that nobody would act upon is not waited for: once it is over, there would be no waiting at all.
-        let can_start = phase == Phase::Running && self.window.n_ready() > 0 && !self.idle.is_empty();
-        let next_probe = self.health.next_probe().filter(|_| can_start);
-        let wakes = [self.window.next_wake(), next_probe, read_again_at, drain_until];
+        let can_start = phase == Phase::Running && !self.is_cancelled && self.may_use_more();
+        let now = self.health.now();
+        let next_start = can_start.then(|| steering::next_start(&self.window, &self.health, &self.rate)).flatten();
+        // Without a use for a lane it gives up its turn for one; with one, it is told when its turn comes.
+        let wants_lane = can_start && steering::wants(&self.window, &self.health, &self.rate, now);
+        if !wants_lane {
+            self.pool.leave(self.member);
+        }
+        let freed = self.pool.freed();
+        // A time that is over brings nothing new: what it is waited for now is a lane.
+        let next_start = next_start.filter(|at| *at > now.instant);
+        let evict_at = self.evict_at.filter(|_| phase == Phase::Running);
+        let look_at = self.is_stale.then_some(self.look_at);
+        let wakes = [self.window.next_wake(), next_start, read_again_at, drain_until, evict_at, look_at];
         let wake = wakes.into_iter().flatten().min();
         tokio::select! {
             Some(ended) = self.lanes.join_next() => Event::Lane(ended),
             result = committed(&mut self.commit) => Event::Committed(result),
             // An error means that the journal is closed; the next commit says so.
             Ok(()) = self.ends.changed(), if is_reading => Event::Other,
+            Ok(()) = self.overdue.changed(), if phase == Phase::Running => Event::Other,
             () = wake_at(wake) => Event::Other,
+            () = freed, if wants_lane => Event::Other,
+            Ok(()) = self.orders.changed() => {
+                self.is_new = true;
+                Event::Other
+            }
             ended = self.phase.changed() => {
                 if ended.is_err() {
                     // The pipeline is gone without a word. It tells every consumer to stop, so this cannot last.
@@ -227,34 +361,42 @@ impl<W: Worker> Consumer<W> {
 
     /// Gives idle lanes what may start.
     fn start_lanes(&mut self, now: Now) {
-        while !self.idle.is_empty() {
-            let taken = match self.health.may_start(now) {
-                May::All => self.window.take(now),
-                May::Probe(after) => self.window.take_probe(after, now),
-                May::Nothing => None,
-            };
-            let Some((batch, tasks)) = taken else { return };
-            if self.health.is_down()
-                && let Some(task) = tasks.first()
-            {
-                self.health.probing(batch.number, task.seq);
-            }
-            self.start(batch, tasks, now);
+        while self.may_use_more() && steering::wants(&self.window, &self.health, &self.rate, now) {
+            let Some(lane) = self.pool.take(self.member) else { return };
+            let taken = steering::take(&mut self.window, &mut self.health, &self.rate, now);
+            let Some((batch, tasks)) = taken else { return self.pool.put(lane) };
+            self.start(lane, batch, tasks, now);
         }
     }
 
-    fn start(&mut self, batch: Batch, tasks: Vec<Task<W::Item>>, now: Now) {
+    /// Whether it may have one more lane at work. A replay leaves half of them to what comes new.
+    fn may_use_more(&self) -> bool {
+        match self.source {
+            Source::Live => true,
+            Source::Replay(_) => self.lanes.len() < self.pool.n_lanes().div_ceil(2),
+        }
+    }
+
+    fn start(&mut self, lane: W::Lane, batch: Batch, tasks: Vec<Task<W::Item>>, now: Now) {
         let mut work = Vec::with_capacity(tasks.len());
         for task in tasks {
             let item = match task.item {
                 Some(item) => item,
                 // Pending for long, or from before the start. It is alone in its batch, or the first of few.
                 None => match self.read_one(task.seq) {
-                    Ok(Row::Intact(item)) => item,
+                    Ok(Some(Row::Intact(item))) => item,
                     // What was read so far is worked on; this one, and what is behind it, comes again, then as the first.
-                    Ok(Row::Damaged { .. }) if !work.is_empty() => break,
-                    Ok(Row::Damaged { reason, .. }) => return self.fail_damaged(batch, &reason, now),
+                    Ok(None | Some(Row::Damaged { .. })) if !work.is_empty() => break,
+                    Ok(gone_or_damaged) => {
+                        self.pool.put(lane);
+                        let damage = gone_or_damaged.map(|row| match row {
+                            Row::Damaged { reason, .. } => reason,
+                            Row::Intact(_) => String::new(),
+                        });
+                        return self.end_unread(batch, damage.as_deref(), now);
+                    }
                     Err(err) => {
+                        self.pool.put(lane);
                         let number = batch.number;
                         self.window.give_back(batch, false);
                         return self.go_down(
@@ -268,17 +410,20 @@ impl<W: Worker> Consumer<W> {
             };
             work.push((task.attempt, item));
         }
-        let Some(lane) = self.idle.pop() else { return self.window.give_back(batch, false) };
-        let working = self.worker.clone().work(lane, work);
+        step("deliver.started");
+        let working = self.worker.clone().work(lane, work, self.source.replayed());
         self.lanes.spawn_local(async move {
             let (lane, report) = working.await;
             Ended { lane, batch, report }
         });
     }
 
-    /// The first item of a batch that has not started cannot be read.
-    fn fail_damaged(&mut self, batch: Batch, reason: &str, now: Now) {
-        let outcomes = vec![Outcome::Failed(Failure::permanent(format!("its row is damaged: {reason}")))];
+    /// The first item of a batch that has not started cannot be read, or, without `damage`, is none any more.
+    fn end_unread(&mut self, batch: Batch, damage: Option<&str>, now: Now) {
+        let outcomes = vec![match damage {
+            Some(reason) => Outcome::Failed(Failure::permanent(format!("its row is damaged: {reason}"))),
+            None => Outcome::Done(W::Made::default()),
+        }];
         if self.health.is_probe(batch.number) {
             // Says nothing of the plugin: it is asked with the next item at once.
             self.health.skip_probe(now);
@@ -290,141 +435,108 @@ impl<W: Worker> Consumer<W> {
         match ended {
             Ok(ended) => self.end_batch(ended),
             // Not the plugin, whose panics stay in its cell: a fault of ours, and the batch is lost to this run.
-            Err(err) => self.stop(&format!("a lane failed: {err}"), Now::read()),
+            Err(err) => self.stop(&format!("a lane failed: {err}")),
         }
     }
 
     fn end_batch(&mut self, ended: Ended<W>) {
+        step("deliver.ended");
         let Ended { lane, batch, report } = ended;
-        self.idle.push(lane);
-        let (number, now) = (batch.number, Now::read());
-        match report {
-            Report::Tried(outcomes) => self.end_tried(batch, outcomes, now),
-            Report::Down { error, wait, alone } => {
-                self.window.give_back(batch, alone);
-                self.go_down(number, error, wait, now);
-            }
-            Report::Untouched => {
-                self.window.give_back(batch, false);
-                if self.health.is_probe(number) {
-                    self.health.skip_probe(now);
-                }
-            }
-            Report::Gone { error } => {
-                self.window.give_back(batch, false);
-                if self.health.park(error.clone(), now) {
-                    error!(
-                        consumer = &*self.name,
-                        error, "parked: it will not work until someone mends it; then start the dispatcher again"
-                    );
-                }
-            }
-            Report::Off { error } => {
-                self.window.give_back(batch, false);
-                self.stop(&error, now);
-            }
-        }
-    }
-
-    fn end_tried(&mut self, batch: Batch, outcomes: Vec<Outcome<W::Made>>, now: Now) {
-        let number = batch.number;
-        let is_tried = |outcome: &Outcome<_>| !matches!(outcome, Outcome::NotTried);
-        if !outcomes.iter().any(is_tried) {
-            self.window.give_back(batch, false);
-            return self.go_down(number, "it tried none of the items that it was given".to_owned(), None, now);
-        }
-        if self.health.is_probe(number) {
-            if let Some(failure) = outcomes.iter().find_map(|outcome| match outcome {
-                Outcome::Failed(failure) if W::PERMANENT_COUNTS || !failure.is_permanent() => Some(failure),
-                _ => None,
-            }) {
-                // Attempts count only while it is up. The next probe is another item, should this one be to blame; where
-                // no other can be had, because all that has room is of its key, the failure is its own after all.
-                let error = failure.to_string();
-                if self.window.n_ready() == 0 && self.window.room() == 0 {
-                    let tally = self.window.finish(batch, outcomes, now);
-                    self.count(&tally, Some(&error));
-                } else {
-                    self.window.give_back(batch, false);
-                }
-                return self.go_down(number, error, None, now);
-            }
-            self.health.up();
-            info!(consumer = &*self.name, "up again");
-        }
-        let last_failure = outcomes.iter().rev().find_map(|outcome| match outcome {
-            Outcome::Failed(failure) => Some(failure.to_string()),
-            Outcome::Done(_) | Outcome::NotTried => None,
-        });
-        let tally = self.window.finish(batch, outcomes, now);
-        self.count(&tally, last_failure.as_deref());
-        if !self.health.is_up() {
-            return;
-        }
-        if tally.done > 0 {
-            return self.health.succeeded();
-        }
-        let mut is_streak = false;
-        for item in tally.failed.iter().filter(|item| W::PERMANENT_COUNTS || !item.is_permanent) {
-            is_streak |= self.health.failed(item);
-        }
-        if is_streak && let Some(error) = last_failure {
-            self.go_down(number, format!("everything it is given fails; the last: {error}"), None, now);
-        }
-    }
-
-    fn count(&self, tally: &Tally, last_failure: Option<&str>) {
-        self.status.update(|status| {
-            status.done += tally.done as u64;
-            status.failed += tally.failed.len() as u64;
-            if let Some(error) = last_failure {
-                status.last_error = Some(error.to_owned());
-            }
-        });
+        self.pool.put(lane);
+        let (window, health) = (&mut self.window, &mut self.health);
+        let now = health.now();
+        let verdict = steering::end(window, health, batch, report, W::PERMANENT_COUNTS, now);
+        self.tell(verdict);
     }
 
     fn go_down(&mut self, batch: u64, error: String, wait: Option<Duration>, now: Now) {
-        self.status.update(|status| status.last_error = Some(error.clone()));
-        if self.health.down(batch, error.clone(), wait, now) {
+        let has_changed = self.health.down(batch, error.clone(), wait, now);
+        self.tell(Verdict { error: Some(error), has_changed, ..Verdict::default() });
+    }
+
+    fn stop(&mut self, reason: &str) {
+        let has_changed = self.health.stop(reason.to_owned(), self.health.now());
+        self.tell(Verdict { has_changed, ..Verdict::default() });
+    }
+
+    /// Counts what a batch came to, and says so where the state is another now.
+    fn tell(&self, verdict: Verdict) {
+        let Verdict { tally, error, has_changed } = verdict;
+        self.status.update(|status| {
+            status.done += tally.done as u64;
+            status.failed += tally.failed.len() as u64;
+            if error.is_some() {
+                status.last_error = error;
+            }
+        });
+        if !has_changed {
+            return;
+        }
+        let consumer = &*self.name;
+        match self.health.state() {
+            State::Up => info!(consumer, "up again"),
+            State::Down { error, .. } => warn!(
+                consumer,
+                error, "down: nothing is lost and no attempt is used; its oldest item is tried until that works"
+            ),
+            State::Parked { error, .. } => error!(
+                consumer,
+                error, "parked: nothing is lost, and nothing is tried until someone mends it and resumes it"
+            ),
+            State::Stopped { error, .. } => error!(consumer, error, "stopped: nothing is lost, and nothing goes on"),
+        }
+    }
+
+    /// Lets go of what retention wants gone, however the plugin is.
+    fn evict(&mut self, now: Now) {
+        let overdue = *self.overdue.borrow_and_update();
+        let upto = overdue.of(W::STREAM);
+        let (how, policy) = match overdue.policy {
+            WhenBlocked::Block => return,
+            WhenBlocked::DeadLetter => (LetGo::Bury, "dead-letter"),
+            WhenBlocked::Skip => (LetGo::Skip, "skip"),
+        };
+        self.evict_at = self.evict_at.filter(|&at| now.instant < at);
+        if upto <= self.evicted || self.evict_at.is_some() {
+            return;
+        }
+        self.evicted = upto;
+        let reason = format!("retention let go of it before it was done (when_blocked = {policy:?})");
+        if let Some((first, last)) = self.window.evict(upto, how, &reason) {
+            self.evict_at = Some(now.instant + self.evict_pace);
             warn!(
                 consumer = &*self.name,
-                error, "down: nothing is lost and no attempt is used; its oldest item is tried until that works"
+                first, last, policy, "is behind what retention keeps: what is not done in this range is let go of"
             );
         }
     }
 
-    fn stop(&mut self, reason: &str, now: Now) {
-        if self.health.stop(reason.to_owned(), now) {
-            error!(consumer = &*self.name, error = reason, "stopped: nothing is lost, and nothing goes on");
-        }
-    }
-
-    /// Whether more rows are of use: always while it is up, and while it is down until there are two items to try it with.
-    fn may_read(&self) -> bool {
-        self.health.is_up() || (self.health.is_down() && self.window.n_ready() < PROBES)
-    }
-
     /// Reads a page, if there is room and something to read; true if it did.
     fn read(&mut self, now: Now) -> bool {
-        if self.read_again_at.is_some_and(|at| now.instant < at) || !self.may_read() {
+        if self.read_again_at.is_some_and(|at| now.instant < at) || !steering::may_read(&self.window, &self.health) {
             return false;
         }
         self.read_again_at = None;
         let (rows, after) = (self.window.room().min(PAGE), self.window.loaded());
         // Less than a page is not worth a read while there is work for the lanes.
-        let is_full = rows == 0 || (rows < PAGE / 4 && self.window.n_ready() >= PROBES);
-        if is_full || self.ends.borrow_and_update().of(W::STREAM) <= after {
+        let has_work = self.window.n_ready() >= PROBES && !self.window.has_to_read();
+        let is_full = rows == 0 || (rows < PAGE / 4 && has_work);
+        let end = self.source.end(self.ends.borrow_and_update().of(W::STREAM));
+        if is_full || end <= after {
             return false;
         }
-        let page = W::read(&mut self.reader.borrow_mut(), after, rows, self.window.room_in_bytes());
+        let page = self.source.read::<W>(&mut self.reader.borrow_mut(), after, rows, self.window.room_in_bytes());
         match page {
-            Ok(page) => {
-                let is_some = !page.is_empty();
+            Ok(Page { rows: page, is_last }) => {
+                let is_some = !page.is_empty() || is_last;
                 if page.len() < rows {
                     self.read_again_at = Some(now.instant + PACE);
                 }
                 for row in page {
                     self.take_row(row);
+                }
+                if is_last && end > self.window.loaded() {
+                    self.window.skip(end);
                 }
                 return is_some;
             }
@@ -436,15 +548,16 @@ impl<W: Worker> Consumer<W> {
         false
     }
 
-    fn read_one(&self, seq: u64) -> Result<Row<W::Item>, JournalError> {
-        W::read_one(&mut self.reader.borrow_mut(), seq)
+    fn read_one(&self, seq: u64) -> Result<Option<Row<W::Item>>, JournalError> {
+        self.source.read_one::<W>(&mut self.reader.borrow_mut(), seq)
     }
 
     fn take_row(&mut self, row: Row<W::Item>) {
         match row {
-            Row::Intact(item) if !self.worker.selects(&item) => self.window.skip(W::seq(&item)),
+            Row::Intact(item) if !self.source.selects(&*self.worker, &item) => self.window.skip(W::seq(&item)),
             Row::Intact(item) => {
-                let (seq, key, bytes) = (W::seq(&item), W::key(&item), W::bytes(&item));
+                let key = if self.ordered { W::key(&item) } else { None };
+                let (seq, bytes) = (W::seq(&item), W::bytes(&item));
                 self.window.push(seq, key.as_ref(), bytes, item);
             }
             Row::Damaged { seq, reason } => self.window.bury(seq, format!("its row is damaged: {reason}")),
@@ -461,26 +574,36 @@ impl<W: Worker> Consumer<W> {
     }
 
     fn send(&mut self, plan: Plan<W::Made>) {
-        let Plan { checkpoint, made, pending, settled, dead } = plan;
+        let Plan { checkpoint, made, pending, settled, mut dead, mut evicted, skipped, attempts } = plan;
+        let n_told = dead.len();
+        dead.append(&mut evicted);
+        let replay = self.source.replay();
+        let is_of_dead = replay.is_some_and(|replay| replay.dead_of.is_some());
         let commit = Commit {
             consumer: self.name.clone(),
             checkpoint: Some(checkpoint),
+            in_name_of: replay.map(|replay| replay.dead_of.clone().unwrap_or_else(|| replay.target.clone())),
+            raised: if is_of_dead { made.iter().map(|(seq, _)| *seq).collect() } else { Vec::new() },
+            done: made.len() as u64,
             events: made.into_iter().filter_map(|(_, made)| W::emitted(made)).collect(),
             pending,
             settled,
             dead,
-            ..Commit::default()
+            attempts,
+            skipped,
         };
+        step("consumer.committing");
         let (journal, sent) = (self.journal.clone(), commit.clone());
-        self.commit = Some(Committing { commit, done: Box::pin(async move { journal.commit(sent).await }) });
+        self.commit = Some(Committing { commit, n_told, done: Box::pin(async move { journal.commit(sent).await }) });
     }
 
     fn end_commit(&mut self, result: Result<(), JournalError>) {
-        let Some(Committing { commit, .. }) = self.commit.take() else { return };
+        let Some(Committing { commit, n_told, .. }) = self.commit.take() else { return };
         match result {
             Ok(()) => {
+                step("consumer.committed");
                 self.window.committed();
-                for dead in &commit.dead {
+                for dead in commit.dead.iter().take(n_told) {
                     error!(
                         consumer = &*self.name,
                         seq = dead.seq,
@@ -498,19 +621,28 @@ impl<W: Worker> Consumer<W> {
                     sleep(JOURNAL_WAIT).await;
                     journal.commit(sent).await
                 });
-                self.commit = Some(Committing { commit, done });
+                self.commit = Some(Committing { commit, n_told, done });
             }
-            Err(err @ (JournalError::Poisoned(_) | JournalError::Closed)) => self.stop(&err.to_string(), Now::read()),
+            Err(err @ (JournalError::Poisoned(_) | JournalError::Closed)) => self.stop(&err.to_string()),
         }
     }
 
-    fn publish(&self) {
-        let end = self.ends.borrow().of(W::STREAM);
+    fn publish(&mut self, now: Now) {
+        self.is_stale = now.instant < self.look_at;
+        let looked = (!self.is_stale).then(|| {
+            self.look_at = now.instant + LOOK_PACE;
+            (self.window.longest_keys(LONGEST_KEYS), self.window.oldest_pending())
+        });
+        let end = self.source.end(self.ends.borrow().of(W::STREAM));
         self.status.update(|status| {
             status.checkpoint = self.window.checkpoint();
             status.backlog = end.saturating_sub(status.checkpoint);
             status.pending = self.window.pending();
             status.under_way = self.lanes.len();
+            if let Some((keys, oldest)) = looked {
+                status.longest_keys = keys.into_iter().map(|(key, len)| (key.app, key.key, len)).collect();
+                status.oldest_pending = oldest;
+            }
             // Compared first: a clone of the error's text each time would cost more than all else here.
             if status.state != *self.health.state() {
                 status.state = self.health.state().clone();
@@ -533,3 +665,6 @@ async fn wake_at(at: Option<Instant>) {
         None => pending().await,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,12 +8,13 @@ use std::{
 };
 
 use dispatcher_cell::{Cell, CellError, Off, Reopening};
-use dispatcher_core::{Failure, HandleContext, Handler, HandlerSettings, OpenContext, Route};
+use dispatcher_core::{Callback, Failure, HandleContext, Handler, HandlerSettings, Key, OpenContext, Route};
 use dispatcher_journal::{CallbackRow, Emitted, JournalError, Reader, Row, Stream};
 use tokio::{sync::OnceCell, time::timeout};
 use tracing::warn;
 
 use crate::{
+    source::Replayed,
     window::{OrderKey, Outcome},
     worker::{Report, Worker, guard},
 };
@@ -135,7 +136,35 @@ impl Worker for HandlerWorker {
         self.route.selects(item.callback.app(), item.callback.command())
     }
 
-    async fn work(self: Rc<Self>, (): (), batch: Vec<(u32, CallbackRow)>) -> ((), Report<Made>) {
+    fn selects_for(&self, item: &CallbackRow, _: &str) -> bool {
+        self.selects(item)
+    }
+
+    fn callback(item: &CallbackRow) -> &Callback {
+        &item.callback
+    }
+
+    fn own_key(item: &CallbackRow) -> Option<&Key> {
+        item.callback.key()
+    }
+
+    fn read_dead(
+        reader: &mut Reader,
+        of: &str,
+        after: u64,
+        last: u64,
+        last_place: u64,
+        rows: usize,
+    ) -> Result<Vec<Row<CallbackRow>>, JournalError> {
+        reader.dead_callbacks(of, after, last, last_place, rows)
+    }
+
+    async fn work(
+        self: Rc<Self>,
+        (): (),
+        batch: Vec<(u32, CallbackRow)>,
+        replayed: Option<Replayed>,
+    ) -> ((), Report<Made>) {
         let slot = self.slot.borrow().clone();
         let open = || async {
             // Another lane has tried with this slot, in vain: once is enough until the next batch.
@@ -153,7 +182,8 @@ impl Worker for HandlerWorker {
         let turn = Turn {
             handler,
             name: self.name.clone(),
-            sinks: self.sinks.clone(),
+            replay: replayed.is_some(),
+            sinks: replayed.and_then(|replayed| replayed.sinks).unwrap_or_else(|| self.sinks.clone()),
             timeout: self.timeout,
             batch,
             progress: progress.clone(),
@@ -191,6 +221,7 @@ impl Worker for HandlerWorker {
 struct Turn {
     handler: Arc<dyn Handler>,
     name: Arc<str>,
+    replay: bool,
     sinks: Arc<str>,
     timeout: Duration,
     batch: Vec<(u32, CallbackRow)>,
@@ -218,7 +249,7 @@ impl Turn {
                 continue;
             }
             self.progress.begin();
-            let cx = HandleContext { deadline: now + self.timeout, attempt, replay: false };
+            let cx = HandleContext { deadline: now + self.timeout, attempt, replay: self.replay };
             let call = timeout(self.timeout, Cell::catch(self.handler.handle(&row.callback, &cx))).await;
             let mut panicked = false;
             let outcome = match call {
@@ -229,7 +260,7 @@ impl Turn {
                     handler: self.name.clone(),
                     sinks: self.sinks.clone(),
                     events,
-                    replay: false,
+                    replay: self.replay,
                 })),
                 Ok(Ok(Err(err))) => Outcome::Failed(err.into_failure()),
                 Ok(Err(message)) => {

@@ -6,14 +6,12 @@ use dispatcher_core::Timestamp;
 
 use crate::{
     Backoff,
+    backoff::MAX_WISH,
     window::{FailedItem, Now, OrderKey},
 };
 
 /// So many different keys failing in a row are no longer the fault of the items.
 const STREAK: usize = 8;
-
-/// The longest that a plugin's wish to be left alone is followed.
-const MAX_WAIT: Duration = Duration::from_secs(3600);
 
 /// How a consumer's plugin is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,11 +25,12 @@ pub enum State {
         /// What it said last.
         error: String,
     },
-    /// It will not work until a person does something; it is tried again at the next start.
+    /// A person said so, or it said itself that it is gone (410): nothing is read and nothing is tried until
+    /// `dispatcher sinks resume NAME`.
     Parked {
         /// Since when.
         since: Timestamp,
-        /// What it said.
+        /// Why: what it said, or what the person did.
         error: String,
     },
     /// It does not run: it was blocked too often, or the journal takes no more.
@@ -58,6 +57,9 @@ pub(crate) struct Health {
     backoff: Backoff,
     rng: fastrand::Rng,
     state: State,
+    /// For how long it was up before `up_since`, which is set while it is up.
+    up_before: Duration,
+    up_since: Option<Instant>,
     streak: Vec<Failing>,
     /// While it is down:
     probe: Probe,
@@ -82,9 +84,32 @@ enum Failing {
 }
 
 impl Health {
-    pub(crate) fn new(backoff: Backoff, seed: u64) -> Health {
-        let rng = fastrand::Rng::with_seed(seed);
-        Health { backoff, rng, state: State::Up, streak: Vec::new(), probe: Probe::default() }
+    /// `parked`: since when it is parked, and why, if it is from the start.
+    pub(crate) fn new(backoff: Backoff, seed: u64, parked: Option<(Timestamp, String)>, at: Instant) -> Health {
+        let (state, up_since) = match parked {
+            Some((since, error)) => (State::Parked { since, error }, None),
+            None => (State::Up, Some(at)),
+        };
+        Health {
+            backoff,
+            rng: fastrand::Rng::with_seed(seed),
+            state,
+            up_before: Duration::ZERO,
+            up_since,
+            streak: Vec::new(),
+            probe: Probe::default(),
+        }
+    }
+
+    /// What all clocks say.
+    pub(crate) fn now(&self) -> Now {
+        self.now_at(Instant::now(), Timestamp::now())
+    }
+
+    /// The same, with what two of them say.
+    pub(crate) fn now_at(&self, instant: Instant, wall: Timestamp) -> Now {
+        let since = self.up_since.map_or(Duration::ZERO, |since| instant.saturating_duration_since(since));
+        Now { instant, wall, up: self.up_before + since }
     }
 
     pub(crate) fn state(&self) -> &State {
@@ -131,9 +156,7 @@ impl Health {
     pub(crate) fn down(&mut self, batch: u64, error: String, wait: Option<Duration>, now: Now) -> bool {
         let is_news = match &mut self.state {
             State::Up => {
-                self.state = State::Down { since: now.wall, error };
-                self.probe = Probe::default();
-                self.streak.clear();
+                self.leave(State::Down { since: now.wall, error }, now);
                 true
             }
             State::Down { error: last, .. } if self.probe.under_way == Some(batch) => {
@@ -145,7 +168,7 @@ impl Health {
         };
         self.probe.failures += 1;
         let backoff = self.backoff.wait(self.probe.failures, &mut self.rng);
-        let wait = wait.map_or(backoff, |wait| wait.min(MAX_WAIT).max(backoff));
+        let wait = wait.map_or(backoff, |wait| wait.min(MAX_WISH).max(backoff));
         self.probe.at = Some(now.instant + wait);
         is_news
     }
@@ -157,26 +180,45 @@ impl Health {
     }
 
     /// The probe worked.
-    pub(crate) fn up(&mut self) {
-        self.state = State::Up;
-        self.streak.clear();
-        self.probe = Probe::default();
+    pub(crate) fn up(&mut self, now: Now) {
+        self.leave(State::Up, now);
     }
 
+    /// It is not to be tried any more. Returns whether that is news.
     pub(crate) fn park(&mut self, error: String, now: Now) -> bool {
         let is_news = matches!(self.state, State::Up | State::Down { .. });
         if is_news {
-            self.state = State::Parked { since: now.wall, error };
+            self.leave(State::Parked { since: now.wall, error }, now);
         }
         is_news
     }
 
+    /// It is to be tried again, as if it had never failed: one that is parked, or one that is down, at once. Returns
+    /// whether that is news.
+    pub(crate) fn resume(&mut self, now: Now) -> bool {
+        let is_news = matches!(self.state, State::Parked { .. } | State::Down { .. });
+        if is_news {
+            self.leave(State::Up, now);
+        }
+        is_news
+    }
+
+    /// It does not run any more. Returns whether that is news.
     pub(crate) fn stop(&mut self, error: String, now: Now) -> bool {
         let is_news = !matches!(self.state, State::Stopped { .. });
         if is_news {
-            self.state = State::Stopped { since: now.wall, error };
+            self.leave(State::Stopped { since: now.wall, error }, now);
         }
         is_news
+    }
+
+    /// Changes the state, and forgets what belonged to the last one.
+    fn leave(&mut self, state: State, now: Now) {
+        self.up_before = now.up;
+        self.up_since = (state == State::Up).then_some(now.instant);
+        self.state = state;
+        self.streak.clear();
+        self.probe = Probe::default();
     }
 
     /// Something worked.
@@ -200,11 +242,13 @@ mod tests {
 
     fn health() -> (Health, Now) {
         let backoff = Backoff { first: Duration::from_secs(1), max: Duration::from_secs(60), factor: 2.0 };
-        (Health::new(backoff, 1), Now { instant: Instant::now(), wall: Timestamp::from_millis(0) })
+        let health = Health::new(backoff, 1, None, Instant::now());
+        let now = health.now_at(Instant::now(), Timestamp::from_millis(0));
+        (health, now)
     }
 
     fn later(now: Now, span: Duration) -> Now {
-        Now { instant: now.instant + span, wall: now.wall.after(span) }
+        Now { instant: now.instant + span, wall: now.wall.after(span), up: now.up }
     }
 
     #[test]
@@ -233,7 +277,7 @@ mod tests {
         assert_eq!(health.may_start(now), May::Nothing, "one probe at a time");
         assert!(!health.down(5, "still refused".into(), None, now));
         assert_eq!(health.may_start(later(now, Duration::from_secs(2))), May::Probe(77));
-        health.up();
+        health.up(now);
         assert_eq!(health.may_start(now), May::All);
     }
 
@@ -247,10 +291,44 @@ mod tests {
     }
 
     #[test]
-    fn a_parked_sink_stays_parked() {
+    fn a_parked_sink_stays_parked_until_it_is_resumed() {
         let (mut health, now) = health();
+        health.down(1, "refused".into(), None, now);
+        health.probing(2, 7);
         assert!(health.park("gone".into(), now));
-        assert!(!health.down(1, "refused".into(), None, now));
-        assert_eq!(health.may_start(later(now, MAX_WAIT)), May::Nothing);
+        assert!(!health.park("gone again".into(), now));
+        assert!(!health.down(2, "refused".into(), None, now));
+        assert_eq!(health.may_start(later(now, MAX_WISH)), May::Nothing);
+        assert!(health.resume(now));
+        assert!(!health.resume(now), "once");
+        assert_eq!(health.may_start(now), May::All);
+        health.down(3, "refused".into(), None, now);
+        let after = later(now, Duration::from_secs(2));
+        assert_eq!(health.may_start(after), May::Probe(0), "the probe from before is forgotten");
+    }
+
+    #[test]
+    fn it_can_start_parked_and_what_is_stopped_is_not_resumed() {
+        let parked = Some((Timestamp::from_millis(5), "paused".to_owned()));
+        let mut health = Health::new(Backoff::default(), 1, parked, Instant::now());
+        let now = health.now();
+        assert_eq!(health.state(), &State::Parked { since: Timestamp::from_millis(5), error: "paused".into() });
+        assert_eq!(health.may_start(now), May::Nothing);
+        health.stop("poisoned".into(), now);
+        assert!(!health.resume(now));
+    }
+
+    #[test]
+    fn the_up_clock_stands_still_while_it_is_not_up() {
+        let (mut health, begin) = health();
+        let at = |health: &Health, secs| health.now_at(begin.instant + Duration::from_secs(secs), begin.wall);
+        let up = |health: &Health, secs| at(health, secs).up.saturating_sub(begin.up);
+        assert_eq!(up(&health, 10), Duration::from_secs(10));
+        health.down(1, "refused".into(), None, at(&health, 10));
+        assert_eq!(up(&health, 100), Duration::from_secs(10));
+        health.up(at(&health, 100));
+        health.park("gone".into(), at(&health, 105));
+        health.resume(at(&health, 1000));
+        assert_eq!(up(&health, 1001), Duration::from_secs(16));
     }
 }

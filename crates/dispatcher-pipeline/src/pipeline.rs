@@ -5,92 +5,19 @@
 //! and make nothing faster on a machine whose other cores are busy with plugins and intake.
 
 use std::{
-    cell::RefCell,
     fmt, io,
-    rc::Rc,
-    sync::{Arc, mpsc},
+    sync::{Arc, mpsc as std_mpsc},
     thread,
     time::{Duration, Instant},
 };
 
-use dispatcher_cell::Reopening;
 use dispatcher_core::{HandlerSettings, Route, SinkSettings};
-use dispatcher_journal::{Journal, JournalError, Pending, Reader, Start};
-use tokio::{
-    sync::{oneshot, watch},
-    task::{JoinSet, LocalSet},
-};
-use tracing::error;
+use dispatcher_journal::{Journal, JournalError};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
-    Backoff, ConsumerStatus,
-    consumer::{Consumer, Phase, Surroundings},
-    handler::HandlerWorker,
-    health::Health,
-    sink::SinkWorker,
-    status::StatusCell,
-    window::{Now, Window, WindowOptions},
-    worker::Worker,
+    ConsumerOptions, ConsumerStatus, PipelineHandle, consumer::Phase, crew::Crew, handle::Known, status::Statuses,
 };
-
-/// How a consumer works.
-#[derive(Clone, Debug)]
-pub struct ConsumerOptions {
-    /// How many batches are under way at most, and with how many keys at once.
-    pub lanes: usize,
-    /// The most items that one call of the plugin, or one hop to it, gets.
-    pub batch: usize,
-    /// The most bytes of them, about. One item is always handed over.
-    pub batch_bytes: usize,
-    /// How often an item is tried before it becomes a dead letter.
-    pub attempts: u32,
-    /// The wait between attempts, and between probes of a plugin that is down.
-    pub backoff: Backoff,
-    /// How long a call may take: for a callback in a handler, for a batch in a sink, and for opening either.
-    pub timeout: Duration,
-    /// How long an item may be under way before the checkpoint passes it by.
-    pub park_after: Duration,
-    /// The most items that are pending; then nothing more is read.
-    pub max_pending: usize,
-    /// The most items in memory beyond the checkpoint.
-    pub window: usize,
-    /// The most bytes that these hold, about. At least one page is read at a time.
-    pub window_bytes: usize,
-    /// Where it starts if the journal has not seen it before.
-    pub start: Start,
-}
-
-impl ConsumerOptions {
-    /// The defaults of a handler: four lanes, 64 callbacks a hop.
-    #[must_use]
-    pub fn handler() -> ConsumerOptions {
-        ConsumerOptions {
-            lanes: 4,
-            batch: 64,
-            batch_bytes: 1 << 20,
-            attempts: 20,
-            backoff: Backoff::default(),
-            timeout: Duration::from_secs(10),
-            park_after: Duration::from_secs(1),
-            max_pending: 10_000,
-            window: 2048,
-            window_bytes: 4 << 20,
-            start: Start::End,
-        }
-    }
-
-    /// The defaults of a sink that takes its events one by one, such as http.
-    #[must_use]
-    pub fn single(lanes: usize) -> ConsumerOptions {
-        ConsumerOptions { lanes, batch: 1, ..ConsumerOptions::handler() }
-    }
-
-    /// The defaults of a sink with one lane and large batches, such as a file.
-    #[must_use]
-    pub fn batched() -> ConsumerOptions {
-        ConsumerOptions { lanes: 1, batch: 512, ..ConsumerOptions::handler() }
-    }
-}
 
 /// A configured handler.
 pub struct HandlerInstance {
@@ -140,14 +67,24 @@ pub enum StartError {
 /// done again after the next start.
 pub struct Pipeline {
     phase: watch::Sender<Phase>,
-    status: Vec<StatusCell>,
+    handle: PipelineHandle,
     ended: oneshot::Receiver<()>,
     thread: Option<thread::JoinHandle<()>>,
 }
 
+/// What a pipeline works on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// Whatever comes, and replays.
+    Everything,
+    /// Replays alone.
+    Replays,
+}
+
 impl Pipeline {
-    /// Registers all consumers with the journal and starts them. A callback that is appended after this returns reaches
-    /// every handler that selects it. Blocks for some disk accesses; plugins are opened later, with their first item.
+    /// Registers all consumers with the journal and starts them, with the replays that were under way. A callback that is
+    /// appended after this returns reaches every handler that selects it. Blocks for some disk accesses; plugins are opened
+    /// later, with their first item.
     ///
     /// # Errors
     /// When the journal refuses, or the system gives no thread.
@@ -156,66 +93,59 @@ impl Pipeline {
         handlers: Vec<HandlerInstance>,
         sinks: Vec<SinkInstance>,
     ) -> Result<Pipeline, StartError> {
-        let (phase, watch_phase) = watch::channel(Phase::Running);
-        let mut reader =
-            journal.reader().map_err(|source| StartError::Journal { consumer: "any".to_owned(), source })?;
-        // Sinks first: once a handler runs, every sink is known.
-        let mut ready_sinks = Vec::new();
-        for SinkInstance { name, settings, threads, options } in sinks {
-            let ready = Ready::new::<SinkWorker>(format!("sink:{name}"), options, threads, journal, &mut reader)?;
-            ready_sinks.push((ready, name, settings));
-        }
-        let mut ready_handlers = Vec::new();
-        for HandlerInstance { name, settings, route, sinks, threads, options } in handlers {
-            let ready = Ready::new::<HandlerWorker>(format!("handler:{name}"), options, threads, journal, &mut reader)?;
-            ready_handlers.push((ready, name, settings, route, sinks));
-        }
-        let status = ready_handlers.iter().map(|(ready, ..)| ready.status.clone());
-        let status = status.chain(ready_sinks.iter().map(|(ready, ..)| ready.status.clone())).collect();
+        Pipeline::start_with(journal, handlers, sinks, Scope::Everything)
+    }
 
-        let (journal, (ending, ended)) = (journal.clone(), oneshot::channel());
-        let run = move |runtime: tokio::runtime::Runtime| {
-            let (shared, reader) = (Shared { journal, phase: watch_phase }, Rc::new(RefCell::new(reader)));
-            let mut consumers = JoinSet::new();
-            let local = LocalSet::new();
-            for (ready, name, settings) in ready_sinks {
-                let timeout = ready.options.timeout;
-                let consumer =
-                    ready.consumer(&shared, &reader, |cells| SinkWorker::new(&name, settings, timeout, cells));
-                consumers.spawn_local_on(consumer.run(), &local);
-            }
-            for (ready, name, settings, route, sinks) in ready_handlers {
-                let timeout = ready.options.timeout;
-                let consumer = ready.consumer(&shared, &reader, |cells| {
-                    HandlerWorker::new(&name, settings, route, &sinks, timeout, cells)
-                });
-                consumers.spawn_local_on(consumer.run(), &local);
-            }
-            local.block_on(&runtime, async {
-                while let Some(ended) = consumers.join_next().await {
-                    if let Err(err) = ended {
-                        error!(%err, "a consumer failed; nothing is lost, and it goes on at the next start");
-                    }
-                }
-            });
-            // Before the word goes out: whoever waits for it may close the journal.
-            drop((consumers, local, shared, reader, runtime));
-            // An error means that nobody waits.
-            let _ = ending.send(());
-        };
-        let (built, is_built) = mpsc::sync_channel(1);
+    /// Starts replays alone, those that were under way and those that are asked for: nobody else's place in the journal
+    /// moves. For a journal whose dispatcher does not run.
+    ///
+    /// # Errors
+    /// As [`start`](Pipeline::start).
+    pub fn start_replays(
+        journal: &Journal,
+        handlers: Vec<HandlerInstance>,
+        sinks: Vec<SinkInstance>,
+    ) -> Result<Pipeline, StartError> {
+        Pipeline::start_with(journal, handlers, sinks, Scope::Replays)
+    }
+
+    /// A handle for dry runs alone: what these handlers and sinks would replay. Nothing runs, so that everything else that
+    /// is asked of it fails.
+    #[must_use]
+    pub fn planning(journal: &Journal, handlers: &[HandlerInstance], sinks: &[SinkInstance]) -> PipelineHandle {
+        let (commands, _) = mpsc::unbounded_channel();
+        PipelineHandle::new(journal.clone(), commands, Statuses::default(), Known::new(handlers, sinks))
+    }
+
+    fn start_with(
+        journal: &Journal,
+        handlers: Vec<HandlerInstance>,
+        sinks: Vec<SinkInstance>,
+        scope: Scope,
+    ) -> Result<Pipeline, StartError> {
+        let (phase, watch_phase) = watch::channel(Phase::Running);
+        let (commands, receive) = mpsc::unbounded_channel();
+        let statuses = Statuses::default();
+        let known = Known::new(&handlers, &sinks);
+        let crew = Crew::new(journal, handlers, sinks, scope, watch_phase, receive, statuses.clone())?;
+        let handle = PipelineHandle::new(journal.clone(), commands, statuses, known);
+        let (ending, ended) = oneshot::channel();
+        let (built, is_built) = std_mpsc::sync_channel(1);
         let thread = thread::Builder::new().name("pipeline".to_owned()).spawn(move || {
             match tokio::runtime::Builder::new_current_thread().enable_time().build() {
                 Ok(runtime) => {
                     let _ = built.send(Ok(()));
-                    run(runtime);
+                    crew.run(runtime);
+                    // After everything of it is gone: whoever waits for it may close the journal. An error means that
+                    // nobody waits.
+                    let _ = ending.send(());
                 }
                 Err(err) => _ = built.send(Err(err)),
             }
         });
         let thread = thread.map_err(StartError::Thread)?;
         match is_built.recv() {
-            Ok(Ok(())) => Ok(Pipeline { phase, status, ended, thread: Some(thread) }),
+            Ok(Ok(())) => Ok(Pipeline { phase, handle, ended, thread: Some(thread) }),
             Ok(Err(err)) => Err(StartError::Thread(err)),
             Err(_) => Err(StartError::Thread(io::Error::other("the thread ended at once"))),
         }
@@ -229,10 +159,16 @@ impl Pipeline {
         let _ = (&mut self.ended).await;
     }
 
-    /// How each consumer is: handlers first, in the order in which they were given.
+    /// How each consumer is: handlers first, then sinks, each in the order in which they were given, then replays.
     #[must_use]
     pub fn status(&self) -> Vec<ConsumerStatus> {
-        self.status.iter().map(StatusCell::read).collect()
+        self.handle.status()
+    }
+
+    /// A handle to ask for pauses and replays, for as long as the pipeline runs.
+    #[must_use]
+    pub fn handle(&self) -> PipelineHandle {
+        self.handle.clone()
     }
 }
 
@@ -243,70 +179,6 @@ impl Drop for Pipeline {
             // Blocks for one page at most: the thread runs no plugin. Should it have panicked, it has said so.
             let _ = thread.join();
         }
-    }
-}
-
-/// A consumer that is registered, and can move to the pipeline's thread.
-struct Ready {
-    name: Arc<str>,
-    options: ConsumerOptions,
-    cells: Reopening,
-    checkpoint: u64,
-    pending: Vec<Pending>,
-    status: StatusCell,
-}
-
-/// What all consumers get.
-struct Shared {
-    journal: Journal,
-    phase: watch::Receiver<Phase>,
-}
-
-impl Ready {
-    fn new<W: Worker>(
-        name: String,
-        options: ConsumerOptions,
-        threads: usize,
-        journal: &Journal,
-        reader: &mut Reader,
-    ) -> Result<Ready, StartError> {
-        let failed = |source| StartError::Journal { consumer: name.clone(), source };
-        let checkpoint = journal.register(&name, W::STREAM, options.start).map_err(failed)?;
-        let pending = reader.pending(&name).map_err(failed)?;
-        let cells = Reopening::open(&name, threads).map_err(StartError::Thread)?;
-        let status = StatusCell::new(&name);
-        status.update(|status| {
-            status.checkpoint = checkpoint;
-            status.pending = pending.len();
-        });
-        Ok(Ready { name: name.into(), options, cells, checkpoint, pending, status })
-    }
-
-    fn consumer<W: Worker>(
-        self,
-        shared: &Shared,
-        reader: &Rc<RefCell<Reader>>,
-        worker: impl FnOnce(Reopening) -> W,
-    ) -> Consumer<W> {
-        let Ready { name, options, cells, checkpoint, pending, status } = self;
-        let window_options = WindowOptions {
-            max_items: options.window,
-            max_bytes: options.window_bytes,
-            batch: options.batch.max(1),
-            batch_bytes: options.batch_bytes,
-            max_pending: options.max_pending.max(1),
-            attempts: options.attempts,
-            backoff: options.backoff,
-            park_after: options.park_after,
-            #[cfg(test)]
-            flaw: None,
-        };
-        let mut seeds = fastrand::Rng::new();
-        let window = Window::new(window_options, checkpoint, pending, seeds.u64(..), Now::read());
-        let health = Health::new(options.backoff, seeds.u64(..));
-        let (journal, phase) = (shared.journal.clone(), shared.phase.clone());
-        let surroundings = Surroundings { journal, reader: reader.clone(), phase, status };
-        Consumer::new(name, worker(cells), options.lanes, window, health, surroundings)
     }
 }
 

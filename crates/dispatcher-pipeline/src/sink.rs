@@ -10,11 +10,12 @@ use std::{
 };
 
 use dispatcher_cell::{Cell, CellError, Off, Reopening};
-use dispatcher_core::{DeliverContext, Event, EventData, Failure, OpenContext, Sink, SinkSettings};
+use dispatcher_core::{Callback, DeliverContext, Event, EventData, Failure, Key, OpenContext, Sink, SinkSettings};
 use dispatcher_journal::{Emitted, EventRow, JournalError, Reader, Row, Stream};
 use tracing::warn;
 
 use crate::{
+    source::Replayed,
     window::{OrderKey, Outcome},
     worker::{Report, Worker, guard},
 };
@@ -179,7 +180,38 @@ impl Worker for SinkWorker {
         item.sinks.split(',').any(|name| name == self.name)
     }
 
-    async fn work(self: Rc<Self>, mut lane: SinkLane, batch: Vec<(u32, EventRow)>) -> (SinkLane, Report<()>) {
+    fn selects_for(&self, item: &EventRow, consumer: &str) -> bool {
+        consumer.strip_prefix("sink:").is_some_and(|sink| item.sinks.split(',').any(|name| name == sink))
+    }
+
+    fn callback(item: &EventRow) -> &Callback {
+        &item.event.callback
+    }
+
+    fn own_key(item: &EventRow) -> Option<&Key> {
+        item.event.key.as_ref()
+    }
+
+    fn read_dead(
+        reader: &mut Reader,
+        of: &str,
+        after: u64,
+        last: u64,
+        last_place: u64,
+        rows: usize,
+    ) -> Result<Vec<Row<EventRow>>, JournalError> {
+        reader.dead_events(of, after, last, last_place, rows)
+    }
+
+    async fn work(
+        self: Rc<Self>,
+        mut lane: SinkLane,
+        mut batch: Vec<(u32, EventRow)>,
+        replayed: Option<Replayed>,
+    ) -> (SinkLane, Report<()>) {
+        if replayed.is_some() {
+            batch.iter_mut().for_each(|(_, row)| row.event.replay = true);
+        }
         let report = self.deliver(&mut lane, batch).await;
         (lane, report)
     }

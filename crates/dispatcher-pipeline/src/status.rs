@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use dispatcher_core::{Key, Timestamp};
+
 use crate::State;
 
 /// One consumer, as it was when this was asked for.
@@ -27,6 +29,12 @@ pub struct ConsumerStatus {
     pub dead: u64,
     /// The last failure, the item's own or the plugin's.
     pub last_error: Option<String>,
+    /// The keys with the most items that are read and not finished, pending ones included: SDKAppID, key and number,
+    /// longest first, at most five. Without any where order is kept within none. At most about a second old.
+    pub longest_keys: Vec<(u64, Key, usize)>,
+    /// Since when the pending item that has waited longest does: its first attempt, or when it came to wait behind
+    /// another. At most about a second old.
+    pub oldest_pending: Option<Timestamp>,
 }
 
 /// Where a consumer keeps its status for others to read.
@@ -46,6 +54,8 @@ impl StatusCell {
             failed: 0,
             dead: 0,
             last_error: None,
+            longest_keys: Vec::new(),
+            oldest_pending: None,
         })))
     }
 
@@ -59,6 +69,28 @@ impl StatusCell {
 
     // A std mutex: held for a few assignments, which leave a sound value at every point.
     fn lock(&self) -> MutexGuard<'_, ConsumerStatus> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The status of all consumers that run, for others to read.
+#[derive(Clone, Default)]
+pub(crate) struct Statuses(Arc<Mutex<Vec<StatusCell>>>);
+
+impl Statuses {
+    pub(crate) fn add(&self, status: StatusCell) {
+        self.lock().push(status);
+    }
+
+    pub(crate) fn remove(&self, name: &str) {
+        self.lock().retain(|status| status.lock().name != name);
+    }
+
+    pub(crate) fn read(&self) -> Vec<ConsumerStatus> {
+        self.lock().iter().map(StatusCell::read).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<StatusCell>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

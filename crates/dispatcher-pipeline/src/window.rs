@@ -2,12 +2,13 @@
 //!
 //! Items enter in seq order ([`push`](Window::push)), leave in batches to be worked on ([`take`](Window::take)), come
 //! back with outcomes ([`finish`](Window::finish), [`give_back`](Window::give_back)) and end in commits
-//! ([`plan`](Window::plan), [`committed`](Window::committed)). Every step costs the same however much is held, but for
-//! the ordered set of what can start.
+//! ([`plan`](Window::plan), [`committed`](Window::committed)). What retention wants gone is let go of untried
+//! ([`evict`](Window::evict)). Every step costs the same however much is held, but for the ordered set of what can start,
+//! and for an eviction, which looks at everything once.
 //!
 //! What it promises, and `model.rs` tries with crashes at every step: each item up to the checkpoint of a commit is done,
-//! pending or dead; no two items of one key are with different batches at once; an item of a key starts only when all
-//! earlier ones are done or durably dead.
+//! pending, dead, or in a range that was skipped; no two items of one key are with different batches at once; an item of a
+//! key starts only when all earlier ones are done, or durably dead or skipped.
 
 use std::{
     cmp::Reverse,
@@ -20,10 +21,17 @@ use dispatcher_journal::Pending;
 
 use crate::Backoff;
 
+mod evict;
+mod fail;
 #[cfg(test)]
 mod flaw;
+mod line;
 mod plan;
 
+pub(crate) use evict::LetGo;
+use evict::{Eviction, Record};
+use fail::Trouble;
+use line::Line;
 pub(crate) use plan::Plan;
 
 /// The limits of a window, and what it knows of failures.
@@ -39,8 +47,10 @@ pub(crate) struct WindowOptions {
     pub(crate) batch_bytes: usize,
     /// The most pending items.
     pub(crate) max_pending: usize,
-    /// How often an item is tried.
-    pub(crate) attempts: u32,
+    /// How often an item is tried before it is given up on; `None`: this is no limit.
+    pub(crate) attempts: Option<u32>,
+    /// From which age on an item is given up on when it fails; `None`: this is no limit.
+    pub(crate) give_up_after: Option<Duration>,
     /// The wait between tries.
     pub(crate) backoff: Backoff,
     /// How long an item may be under way before the checkpoint passes it by.
@@ -50,17 +60,13 @@ pub(crate) struct WindowOptions {
     pub(crate) flaw: Option<model::Flaw>,
 }
 
-/// A reading of both clocks: waits run on one, what is stored on the other.
+/// A reading of all clocks: waits run on the first, what is stored on the second, the age of items on the third.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Now {
     pub(crate) instant: Instant,
     pub(crate) wall: Timestamp,
-}
-
-impl Now {
-    pub(crate) fn read() -> Now {
-        Now { instant: Instant::now(), wall: Timestamp::now() }
-    }
+    /// For how long the consumer has been up: stands still while it is not.
+    pub(crate) up: Duration,
 }
 
 /// What order is kept within: a key counts within its app.
@@ -131,8 +137,14 @@ pub(crate) struct Window<P, M> {
     due: BinaryHeap<Reverse<(Instant, u64, Id)>>,
     /// Pending items that changed since the last plan.
     changed: Vec<Id>,
-    /// Dead letters in the commit under way; they block their keys until it is durable.
+    /// What the commit under way says is dead or skipped; it blocks its key until that is durable.
     buried: Vec<Id>,
+    /// What has to go untried.
+    eviction: Option<Eviction>,
+    /// The skipped range that no commit has told yet.
+    record: Option<Record>,
+    /// Up to where rows were skipped unread, while that is not durable.
+    jumped_to: Option<u64>,
     batches: u64,
     loaded: u64,
     checkpoint: u64,
@@ -156,9 +168,6 @@ const NONE: Id = Id::MAX;
 /// What an item is taken to hold when it has to be read again and its size is not known: 16 to a batch of 1 MiB.
 const ASSUMED_BYTES: usize = 64 * 1024;
 
-/// The longest error text that is kept with an item.
-const MAX_ERROR_BYTES: usize = 1024;
-
 struct Entry<P, M> {
     seq: u64,
     line: Id,
@@ -179,30 +188,28 @@ struct Entry<P, M> {
     trouble: Option<Box<Trouble>>,
 }
 
-struct Trouble {
-    first_at: Timestamp,
-    error: String,
-}
-
 enum State<M> {
     Queued,
-    Running { since: Instant },
-    Failed { due: Instant, due_at: Timestamp },
+    Running {
+        since: Instant,
+    },
+    Failed {
+        due: Instant,
+        due_at: Timestamp,
+    },
     Done(M),
-    Dead { reason: String },
+    Dead {
+        reason: String,
+        /// By an eviction, rather than by its own failure.
+        is_evicted: bool,
+    },
+    Skipped,
     Free,
-}
-
-/// The unfinished items of one key, in seq order. Only the first can start.
-struct Line {
-    key: OrderKey,
-    head: Id,
-    tail: Id,
 }
 
 impl<P: Clone, M> Window<P, M> {
     /// A window at `checkpoint`, with the items that are pending there. What is due later than one longest backoff from
-    /// now was stored by a clock that has jumped since, and is brought to that.
+    /// now was stored by a clock that has jumped since, or by wish of a receiver, and is brought to that.
     pub(crate) fn new(
         options: WindowOptions,
         checkpoint: u64,
@@ -223,6 +230,9 @@ impl<P: Clone, M> Window<P, M> {
             due: BinaryHeap::new(),
             changed: Vec::new(),
             buried: Vec::new(),
+            eviction: None,
+            record: None,
+            jumped_to: None,
             batches: 0,
             loaded: checkpoint,
             checkpoint,
@@ -242,7 +252,7 @@ impl<P: Clone, M> Window<P, M> {
             let entry = &mut window.entries[id as usize];
             entry.is_pending = true;
             entry.attempts = row.attempt;
-            entry.trouble = Some(Box::new(Trouble { first_at: row.first_at, error: row.error }));
+            entry.trouble = Some(Box::new(Trouble::restored(row.first_at, row.error, row.age, now)));
             if !wait.is_zero() {
                 entry.state = State::Failed { due: now.instant + wait, due_at: now.wall.after(wait) };
             }
@@ -253,6 +263,10 @@ impl<P: Clone, M> Window<P, M> {
 
     /// How many more items can be read now.
     pub(crate) fn room(&self) -> usize {
+        // Of which keys the rows are that were skipped unread is not known: what comes behind them waits for all.
+        if self.jumped_to.is_some() {
+            return 0;
+        }
         if self.pending >= self.options.max_pending || self.bytes >= self.options.max_bytes {
             return 0;
         }
@@ -279,12 +293,23 @@ impl<P: Clone, M> Window<P, M> {
         self.pending
     }
 
+    /// Whether everything that was read is done or dead, and durably so.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.ahead.is_empty() && self.pending == 0 && !self.is_committing
+    }
+
+    /// Since when the pending item does that has waited longest. Looks at every item.
+    pub(crate) fn oldest_pending(&self) -> Option<Timestamp> {
+        let held = self.entries.iter().filter(|entry| entry.is_pending && !matches!(entry.state, State::Free));
+        held.filter_map(|entry| entry.trouble.as_ref()).map(|trouble| trouble.first_at).min()
+    }
+
     /// How many items can start, each of another key.
     pub(crate) fn n_ready(&self) -> usize {
         self.ready.len()
     }
 
-    /// Takes the next item that was read. Seqs grow.
+    /// Takes the next item that was read. Seqs grow. One that has to go is buried at once.
     pub(crate) fn push(&mut self, seq: u64, key: Option<&OrderKey>, bytes: usize, item: P) {
         debug_assert!(seq > self.loaded, "items are read in seq order, each once");
         let id = self.insert(seq, key, bytes, Some(item));
@@ -304,7 +329,7 @@ impl<P: Clone, M> Window<P, M> {
     pub(crate) fn bury(&mut self, seq: u64, reason: String) {
         debug_assert!(seq > self.loaded, "items are read in seq order, each once");
         let id = self.insert(seq, None, 0, None);
-        self.entries[id as usize].state = State::Dead { reason };
+        self.entries[id as usize].state = State::Dead { reason, is_evicted: false };
         self.loaded = seq;
         self.ahead.push_back(id);
     }
@@ -324,11 +349,11 @@ impl<P: Clone, M> Window<P, M> {
         }
     }
 
-    /// The next batch, oldest items first: several of one key only in one batch, in order. An item that failed before
-    /// goes alone, so that what is wrong with it cannot touch others.
-    pub(crate) fn take(&mut self, now: Now) -> Option<(Batch, Vec<Task<P>>)> {
+    /// The next batch, of `most` items at most, oldest items first: several of one key only in one batch, in order. An
+    /// item that failed before goes alone, so that what is wrong with it cannot touch others.
+    pub(crate) fn take(&mut self, most: usize, now: Now) -> Option<(Batch, Vec<Task<P>>)> {
         let first = *self.ready.first_key_value()?.1;
-        Some(self.take_from(first, self.options.batch, now))
+        Some(self.take_from(first, most.clamp(1, self.options.batch), now))
     }
 
     /// One item, to find out whether anything works again: the oldest after `seq`, else the oldest.
@@ -386,6 +411,7 @@ impl<P: Clone, M> Window<P, M> {
                 _ if !self.is_first(id) => self.requeue(id),
                 Outcome::Done(made) => {
                     tally.done += 1;
+                    self.note_success(id, now);
                     // What was made of it is about as large, and stays until it is committed.
                     let entry = &mut self.entries[id as usize];
                     entry.weighs = entry.item.take().is_some();
@@ -420,39 +446,6 @@ impl<P: Clone, M> Window<P, M> {
         due.into_iter().chain(plan).min()
     }
 
-    fn fail(&mut self, id: Id, failure: &Failure, now: Now) {
-        let entry = &mut self.entries[id as usize];
-        entry.attempts += 1;
-        let error = clipped(failure.to_string());
-        let first_at = entry.trouble.as_ref().map_or(now.wall, |trouble| trouble.first_at);
-        let attempts = entry.attempts;
-        let is_dead = failure.is_permanent() || attempts >= self.options.attempts;
-        entry.state = if is_dead {
-            let reason = match failure.is_permanent() {
-                true => error.clone(),
-                false => format!("gave up after {attempts} attempts; the last: {error}"),
-            };
-            State::Dead { reason }
-        } else {
-            let wait = self.options.backoff.wait(attempts, &mut self.rng);
-            State::Failed { due: now.instant + wait, due_at: now.wall.after(wait) }
-        };
-        entry.trouble = Some(Box::new(Trouble { first_at, error }));
-        if is_dead {
-            self.release_item(id);
-        }
-        self.note_change(id);
-        #[cfg(test)]
-        if self.options.flaw.is_some_and(|flaw| flaw.frees_key(is_dead)) && !self.entries[id as usize].is_pending {
-            if let State::Failed { due, .. } = self.entries[id as usize].state {
-                self.due.push(Reverse((due, self.entries[id as usize].seq, id)));
-            }
-            self.unlink_flawed(id);
-            return;
-        }
-        self.offer_if_first(id);
-    }
-
     fn requeue(&mut self, id: Id) {
         self.entries[id as usize].state = State::Queued;
         self.offer_if_first(id);
@@ -474,62 +467,10 @@ impl<P: Clone, M> Window<P, M> {
             trouble: None,
         };
         let id = place(&mut self.entries, &mut self.free_entries, entry);
-        let Some(key) = key else { return id };
-        let line = match self.line_of.get(key) {
-            Some(&line) => {
-                let tail = std::mem::replace(&mut self.lines[line as usize].tail, id);
-                self.entries[tail as usize].next = id;
-                line
-            }
-            None => {
-                let line = Line { key: key.clone(), head: id, tail: id };
-                let line = place(&mut self.lines, &mut self.free_lines, line);
-                self.line_of.insert(key.clone(), line);
-                line
-            }
-        };
-        self.entries[id as usize].line = line;
+        if let Some(key) = key {
+            self.link(id, key);
+        }
         id
-    }
-
-    fn key(&self, id: Id) -> Option<&OrderKey> {
-        let line = self.entries[id as usize].line;
-        (line != NONE).then(|| &self.lines[line as usize].key)
-    }
-
-    /// Whether nothing of its key is before it.
-    fn is_first(&self, id: Id) -> bool {
-        let line = self.entries[id as usize].line;
-        line == NONE || self.lines[line as usize].head == id
-    }
-
-    /// Lets it start – now, or when it is due – if it waits, and waits for nothing else.
-    fn offer_if_first(&mut self, id: Id) {
-        if !self.is_first(id) {
-            return;
-        }
-        let entry = &self.entries[id as usize];
-        match entry.state {
-            State::Queued => _ = self.ready.insert(entry.seq, id),
-            State::Failed { due, .. } => self.due.push(Reverse((due, entry.seq, id))),
-            State::Running { .. } | State::Done(_) | State::Dead { .. } | State::Free => {}
-        }
-    }
-
-    /// Takes the first of a key out of its line, and offers the next.
-    fn unlink_first(&mut self, id: Id) {
-        let entry = &mut self.entries[id as usize];
-        let (line, next) = (std::mem::replace(&mut entry.line, NONE), std::mem::replace(&mut entry.next, NONE));
-        if line == NONE {
-            return;
-        }
-        if next == NONE {
-            self.line_of.remove(&self.lines[line as usize].key);
-            self.free_lines.push(line);
-            return;
-        }
-        self.lines[line as usize].head = next;
-        self.offer_if_first(next);
     }
 
     /// Lets go of what it holds.
@@ -569,14 +510,6 @@ fn place<T>(slots: &mut Vec<T>, free: &mut Vec<Id>, value: T) -> Id {
             Id::try_from(slots.len() - 1).expect("a window holds some thousands of items")
         }
     }
-}
-
-fn clipped(mut error: String) -> String {
-    if error.len() > MAX_ERROR_BYTES {
-        error.truncate(error.floor_char_boundary(MAX_ERROR_BYTES));
-        error.push('…');
-    }
-    error
 }
 
 #[cfg(test)]

@@ -2,9 +2,13 @@
 
 use std::{future::Future, rc::Rc, time::Duration};
 
+use dispatcher_core::{Callback, Key};
 use dispatcher_journal::{Emitted, JournalError, Reader, Row, Stream};
 
-use crate::window::{OrderKey, Outcome};
+use crate::{
+    source::Replayed,
+    window::{OrderKey, Outcome},
+};
 
 /// The longest that a call may be over its deadline before it is dropped: time for a plugin to notice by itself.
 const MAX_GRACE: Duration = Duration::from_millis(500);
@@ -13,8 +17,8 @@ const MAX_GRACE: Duration = Duration::from_millis(500);
 pub(crate) trait Worker: Sized + 'static {
     /// One row of the stream.
     type Item: Clone + 'static;
-    /// What a done item leaves for the commit.
-    type Made: 'static;
+    /// What a done item leaves for the commit; by default, nothing.
+    type Made: Default + 'static;
     /// What a lane keeps between batches.
     type Lane: 'static;
 
@@ -47,14 +51,35 @@ pub(crate) trait Worker: Sized + 'static {
     /// About how many bytes it holds.
     fn bytes(item: &Self::Item) -> usize;
 
-    /// Whether it is for this consumer.
+    /// Whether it is for this handler or sink.
     fn selects(&self, item: &Self::Item) -> bool;
 
-    /// Works on a batch: at least one, in seq order, each with the number of its attempt.
+    /// Whether it was for `consumer`, of the same stage as this one: in a replay it may be worked on by another.
+    fn selects_for(&self, item: &Self::Item, consumer: &str) -> bool;
+
+    /// Its callback.
+    fn callback(item: &Self::Item) -> &Callback;
+
+    /// The key that it was stored with.
+    fn own_key(item: &Self::Item) -> Option<&Key>;
+
+    /// Reads what dead letters of a consumer keep. Blocks for one page.
+    fn read_dead(
+        reader: &mut Reader,
+        of: &str,
+        after: u64,
+        last: u64,
+        last_place: u64,
+        max_rows: usize,
+    ) -> Result<Vec<Row<Self::Item>>, JournalError>;
+
+    /// Works on a batch: at least one, in seq order, each with the number of its attempt. `replayed`: it was asked for
+    /// again.
     fn work(
         self: Rc<Self>,
         lane: Self::Lane,
         batch: Vec<(u32, Self::Item)>,
+        replayed: Option<Replayed>,
     ) -> impl Future<Output = (Self::Lane, Report<Self::Made>)>;
 
     /// Ends a lane in good order, within a time.

@@ -4,6 +4,16 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::command::{
+    consumers::{Consumers, Sinks},
+    dead_letters::DeadLetters,
+    journal::Journal,
+    list::{Callbacks, Events},
+    replay::Replay,
+    show::Show,
+    status::Status,
+};
+
 /// Takes Tencent Cloud Chat callbacks, makes them durable, and delivers what handlers make of them.
 #[derive(Debug, Parser)]
 #[command(
@@ -41,6 +51,24 @@ pub(crate) enum Verb {
     Commands(Listing),
     /// Send a callback to a running dispatcher, signed as Tencent signs it
     Send(Send),
+    /// Show how the dispatcher, its journal, its handlers and its sinks are
+    Status(Status),
+    /// List and search callbacks
+    Callbacks(Callbacks),
+    /// List and search events
+    Events(Events),
+    /// Show all that is known of a callback, an event or a dead letter, in order of time
+    Show(Show),
+    /// List, show, replay and discard what was given up on
+    DeadLetters(DeadLetters),
+    /// Deliver or handle again what the journal has
+    Replay(Replay),
+    /// List, pause and resume sinks
+    Sinks(Sinks),
+    /// List, rename and drop what the journal keeps a place for
+    Consumers(Consumers),
+    /// Check, copy and compact the journal
+    Journal(Journal),
 }
 
 #[derive(Debug, Args)]

@@ -2,13 +2,18 @@
 
 use std::{fmt, net::SocketAddr, net::TcpListener, time::Duration};
 
-use dispatcher_config::{Config, Finding, JournalRule, SignaturePolicy, Sync};
-use dispatcher_core::App;
-use dispatcher_intake::{Intake, IntakeApp, IntakeOptions, PathRule};
-use dispatcher_journal::{Journal, JournalError, JournalOptions, Start, Stream};
-use dispatcher_pipeline::{Backoff, ConsumerOptions, ConsumerStatus, HandlerInstance, Pipeline, SinkInstance};
+use dispatcher_config::{Config, Finding};
+use dispatcher_control::{Operations, Server, socket_path};
+use dispatcher_intake::Intake;
+use dispatcher_journal::{Journal, JournalError, Start, Stream};
+use dispatcher_pipeline::{ConsumerStatus, Pipeline};
 use tokio::time::Instant;
 use tracing::{info, warn};
+
+use crate::{
+    setup::setup,
+    wiring::{apps, handlers, intake_options, journal_options, rules, sinks},
+};
 
 /// What the pipeline takes beyond its limit for its last commit, and to close sinks.
 const LAST_COMMIT: Duration = Duration::from_secs(2);
@@ -16,6 +21,8 @@ const LAST_COMMIT: Duration = Duration::from_secs(2);
 /// A running dispatcher. Stop it with [`drain`](Dispatcher::drain); dropped without, it stops as a crash would, and what
 /// it had acknowledged is in the journal.
 pub struct Dispatcher {
+    /// First, so that nobody asks for what is being dropped.
+    control: Option<Server>,
     intake: Intake,
     pipeline: Pipeline,
     journal: Journal,
@@ -44,7 +51,14 @@ impl Dispatcher {
         name_the_unconfigured(&config, &journal);
         let intake = Intake::start(listener, intake_options(&config), apps(&config), rules(&config), &journal)
             .map_err(|err| StartError(config.finding("intake", err.to_string())))?;
-        Ok(Dispatcher { intake, pipeline, journal, drain: config.intake.drain.get() })
+        let operations =
+            Operations::new(journal.clone(), Some(pipeline.handle()), setup(&config, Some(intake.local_addr())));
+        let path = &config.journal.path;
+        let control = Server::start(path, operations).inspect_err(|err| {
+            let socket = socket_path(path);
+            warn!(%err, socket = %socket.display(), "the command line cannot ask this dispatcher; all else works");
+        });
+        Ok(Dispatcher { control: control.ok(), intake, pipeline, journal, drain: config.intake.drain.get() })
     }
 
     /// Where it listens: the configured address, with the port that the system chose if that was 0.
@@ -71,9 +85,13 @@ impl Dispatcher {
         }
         let left = until.saturating_duration_since(Instant::now());
         self.pipeline.drain(left.saturating_sub(LAST_COMMIT)).await;
-        let journal = self.journal;
-        // Closing waits for the last commit, which is a matter of the disk.
-        let closed = tokio::task::spawn_blocking(move || journal.close()).await;
+        let (journal, control) = (self.journal, self.control);
+        // Closing waits for the last commit, which is a matter of the disk. Until then it can be asked how it is.
+        let closed = tokio::task::spawn_blocking(move || {
+            drop(control);
+            journal.close();
+        });
+        let closed = closed.await;
         for (outcome, count) in counters.snapshot().into_iter().filter(|(_, count)| *count > 0) {
             info!(outcome, count, "callbacks since the start");
         }
@@ -118,95 +136,5 @@ fn name_the_unconfigured(config: &Config, journal: &Journal) {
             checkpoint = consumer.checkpoint,
             "is in the journal but does not run; what is there for it waits"
         );
-    }
-}
-
-fn journal_options(config: &Config) -> JournalOptions {
-    let mut options = JournalOptions::new(&config.journal.path);
-    options.sync = match config.journal.sync {
-        Sync::Always => dispatcher_journal::Sync::Always,
-        Sync::Off => dispatcher_journal::Sync::Off,
-    };
-    options.dedupe_window = config.journal.dedupe.window.get();
-    options.dedupe_entries = config.journal.dedupe.entries;
-    options
-}
-
-fn intake_options(config: &Config) -> IntakeOptions {
-    let intake = &config.intake;
-    let mut options = IntakeOptions {
-        path: if intake.path == "*" { PathRule::Any } else { PathRule::Exact(intake.path.clone()) },
-        answer_within: intake.answer_within.get(),
-        body_limit: intake.body_limit.as_usize(),
-        freshness: intake.freshness.get(),
-        header_within: intake.header_within.get(),
-        idle: intake.idle.get(),
-        max_connections: intake.max_connections.get(),
-        ..IntakeOptions::default()
-    };
-    if let Some(threads) = intake.threads {
-        options.threads = threads.get();
-    }
-    options
-}
-
-fn apps(config: &Config) -> Vec<IntakeApp> {
-    let app = |section: &dispatcher_config::AppSection| IntakeApp {
-        app: App::new(section.sdk_app_id, &section.name),
-        tokens: section.tokens.clone(),
-        signature: match section.signature {
-            SignaturePolicy::Required => dispatcher_intake::SignaturePolicy::Required,
-            SignaturePolicy::Optional => dispatcher_intake::SignaturePolicy::Optional,
-            SignaturePolicy::Off => dispatcher_intake::SignaturePolicy::Off,
-        },
-    };
-    config.apps.iter().map(app).collect()
-}
-
-fn rules(config: &Config) -> Vec<dispatcher_intake::CommandRule> {
-    let rule = |rule: &dispatcher_config::CommandRule| dispatcher_intake::CommandRule {
-        commands: rule.pattern.clone(),
-        journal: match rule.journal {
-            JournalRule::Always => dispatcher_intake::JournalRule::Always,
-            JournalRule::Never => dispatcher_intake::JournalRule::Never,
-        },
-    };
-    config.commands.iter().map(rule).collect()
-}
-
-fn handlers(config: &Config) -> Vec<HandlerInstance> {
-    let enabled = config.handlers.iter().filter(|handler| handler.enabled);
-    enabled
-        .map(|handler| HandlerInstance {
-            name: handler.name.clone(),
-            settings: handler.settings.clone(),
-            route: handler.route.clone(),
-            sinks: handler.sinks.clone(),
-            threads: handler.run.threads,
-            options: options(&handler.run),
-        })
-        .collect()
-}
-
-fn sinks(config: &Config) -> Vec<SinkInstance> {
-    let enabled = config.sinks.iter().filter(|sink| sink.enabled);
-    enabled
-        .map(|sink| SinkInstance {
-            name: sink.name.clone(),
-            settings: sink.settings.clone(),
-            threads: sink.run.threads,
-            options: options(&sink.run),
-        })
-        .collect()
-}
-
-fn options(run: &dispatcher_config::RunSettings) -> ConsumerOptions {
-    ConsumerOptions {
-        lanes: run.lanes,
-        batch: run.batch,
-        attempts: run.attempts,
-        backoff: Backoff { first: run.backoff.first, max: run.backoff.max, factor: run.backoff.factor },
-        timeout: run.timeout,
-        ..ConsumerOptions::handler()
     }
 }

@@ -13,6 +13,7 @@
 
 mod bundled;
 mod cli;
+mod command;
 mod dispatcher;
 mod listing;
 mod logging;
@@ -20,6 +21,8 @@ mod plugins;
 mod run;
 mod screen;
 mod send;
+mod setup;
+mod wiring;
 
 pub use dispatcher::{Dispatcher, StartError};
 pub use plugins::Plugins;

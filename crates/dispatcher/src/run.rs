@@ -10,7 +10,7 @@ use tracing::{error, info, warn};
 
 use crate::{
     Dispatcher, Plugins, bundled,
-    cli::{Cli, Verb},
+    cli::{Cli, ConfigFile, Verb},
     listing, logging, screen, send,
 };
 
@@ -49,7 +49,31 @@ pub fn run(plugins: Plugins) -> ExitCode {
                 ExitCode::FAILURE
             }
         },
+        Some(Verb::Status(args)) => ask(args.config(), &registry, |config| args.run(config)),
+        Some(Verb::Callbacks(args)) => ask(args.config(), &registry, |config| args.run(config)),
+        Some(Verb::Events(args)) => ask(args.config(), &registry, |config| args.run(config)),
+        Some(Verb::Show(args)) => ask(args.config(), &registry, |config| args.run(config)),
+        Some(Verb::DeadLetters(args)) => ask(args.config(), &registry, |config| args.run(config)),
+        Some(Verb::Replay(args)) => ask(args.config(), &registry, |config| args.run(config)),
+        Some(Verb::Sinks(args)) => ask(args.config(), &registry, |config| args.run(config)),
+        Some(Verb::Consumers(args)) => ask(args.config(), &registry, |config| args.run(config)),
+        Some(Verb::Journal(args)) => ask(args.config(), &registry, |config| args.run(config)),
     }
+}
+
+/// Asks the dispatcher of this configuration, or its journal.
+fn ask(file: &ConfigFile, registry: &Registry, run: impl FnOnce(Config) -> Result<ExitCode, String>) -> ExitCode {
+    let config = match Config::load(&file.config, registry) {
+        Ok(config) => config,
+        Err(findings) => {
+            complain(&findings);
+            return ExitCode::from(EX_CONFIG);
+        }
+    };
+    run(config).unwrap_or_else(|message| {
+        complain(&message);
+        ExitCode::FAILURE
+    })
 }
 
 /// The registry of the bundled plugins and `plugins`, for reading a [`Config`] without a command line.

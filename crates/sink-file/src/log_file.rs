@@ -1,22 +1,29 @@
 //! One open file, and what can happen to it from outside: moved, deleted, cut.
 
 use std::{
-    fs::{self, File, Metadata},
+    fs::{self, DirBuilder, File, Metadata},
     io::{self, Write},
-    os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt},
     path::Path,
+    time::UNIX_EPOCH,
 };
+
+use dispatcher_core::Timestamp;
+
+use crate::step::step;
 
 /// A file that is open for append. It knows what it is on disk, not what is in it.
 pub(crate) struct LogFile {
     file: File,
     identity: (u64, u64), // Device and inode.
     torn: bool,           // It ends in half a line.
+    last_write: Timestamp,
 }
 
 impl LogFile {
-    /// Opens the file, or creates it with mode 0600 and makes its name durable.
-    pub(crate) fn open(path: &Path) -> io::Result<LogFile> {
+    /// Opens the file, or creates it with mode 0600; folders that are missing below `base` too, with mode 0700. Their names
+    /// are durable then.
+    pub(crate) fn open(path: &Path, base: &Path) -> io::Result<LogFile> {
         let options = || {
             let mut options = File::options();
             options.read(true).append(true).mode(0o600);
@@ -24,14 +31,33 @@ impl LogFile {
         };
         let file = match options().open(path) {
             Err(err) if err.kind() == io::ErrorKind::NotFound => {
+                for folder in folders(path, base).iter().skip(1) {
+                    match DirBuilder::new().mode(0o700).create(folder) {
+                        Err(err) if err.kind() == io::ErrorKind::AlreadyExists => {}
+                        made => made?,
+                    }
+                }
                 let created = options().create(true).open(path)?;
-                sync_folder(path)?; // Without this a power cut can take the file with all its synced lines.
+                step("file.created");
                 created
             }
             opened => opened?,
         };
         let meta = file.metadata()?;
-        Ok(LogFile { identity: identity(&meta), torn: ends_in_half_a_line(&file, &meta)?, file })
+        // Without this a power cut can take the file with all its synced lines. All folders, and an empty file's as well:
+        // a process that died here leaves names that are not durable.
+        if meta.is_file() && meta.len() == 0 {
+            for folder in folders(path, base).iter().rev() {
+                sync(folder)?;
+            }
+        }
+        let torn = ends_in_half_a_line(&file, &meta)?;
+        Ok(LogFile { identity: identity(&meta), torn, last_write: modified(&meta)?, file })
+    }
+
+    /// When the file was last written to, before it was opened.
+    pub(crate) fn last_write(&self) -> Timestamp {
+        self.last_write
     }
 
     /// How long the file is now, if `path` still names it; `None` if it was moved away or deleted.
@@ -82,13 +108,33 @@ pub(crate) fn folder_of(path: &Path) -> &Path {
     }
 }
 
-/// Makes created, renamed and deleted names durable.
+/// Makes names created, renamed and deleted beside `path` durable.
 pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
-    File::open(folder_of(path))?.sync_all()
+    sync(folder_of(path))
 }
 
-fn identity(meta: &Metadata) -> (u64, u64) {
+/// Device and inode: what stays the same when a file is renamed.
+pub(crate) fn identity(meta: &Metadata) -> (u64, u64) {
     (meta.dev(), meta.ino())
+}
+
+/// When the file was last written to.
+pub(crate) fn modified(meta: &Metadata) -> io::Result<Timestamp> {
+    let since_epoch = meta.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default();
+    Ok(Timestamp::from_millis(i64::try_from(since_epoch.as_millis()).unwrap_or(i64::MAX)))
+}
+
+/// The folders from `base` to the one that the file is in.
+fn folders<'a>(path: &'a Path, base: &'a Path) -> Vec<&'a Path> {
+    let below = path.ancestors().skip(1).take_while(|folder| *folder != base && !folder.as_os_str().is_empty());
+    let mut folders: Vec<&Path> = below.collect();
+    folders.push(base);
+    folders.reverse();
+    folders
+}
+
+fn sync(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
 }
 
 fn ends_in_half_a_line(file: &File, meta: &Metadata) -> io::Result<bool> {

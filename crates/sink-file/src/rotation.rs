@@ -1,61 +1,96 @@
-//! Sets a full file aside as `<path>.1` and keeps so many of them.
+//! Sets a file aside as `<path>.1`.
 //!
-//! Numbers, newest first, as logrotate does by default: it is what log shippers and people expect, needs no clock, and
-//! bounds the names without reading any. Shippers tell files apart by inode or by their first bytes, and follow a rename.
+//! Numbers, newest first, as logrotate does by default: it is what log shippers and people expect, and needs no clock.
+//! Shippers tell files apart by inode or by their first bytes, and follow a rename.
 
 use std::{
     ffi::OsString,
     fs, io,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
-use crate::log_file::{folder_of, sync_folder};
+use dispatcher_core::Timestamp;
 
-/// Renames `path` to `<path>.1`, after `.1` to `.2` and so on, and deletes what is beyond `keep`.
+use crate::{log_file::sync_folder, step::step, turn::UnderWay};
+
+/// Renames `path` to `<path>.1`, after `.1` to `.2` and so on, compressed or not.
 ///
 /// Renames go from the oldest to the newest and each is atomic: a crash in between leaves a gap in the numbers, which the
-/// next rotation fills, and loses no file that was to be kept.
-pub(crate) fn rotate(path: &Path, keep: u32) -> io::Result<()> {
-    // Files beyond the first gap need not move; with no gap, the oldest is replaced.
-    let free = (1..keep).find(|&n| !exists(&numbered(path, n))).unwrap_or(keep);
+/// next rotation fills, and loses no file.
+pub(crate) fn set_aside(path: &Path, under_way: &mut UnderWay) -> io::Result<()> {
+    // Files beyond the first gap need not move.
+    let is_free = |n: &u32| !exists(&numbered(path, *n)) && !exists(&compressed(&numbered(path, *n)));
+    let free = (1..u32::MAX).find(is_free).unwrap_or(u32::MAX);
     for n in (1..free).rev() {
-        fs::rename(numbered(path, n), numbered(path, n + 1))?;
+        let (from, to) = (numbered(path, n), numbered(path, n + 1));
+        for (from, to) in [(compressed(&from), compressed(&to)), (from, to)] {
+            match rename(&from, &to, under_way) {
+                Err(err) if err.kind() == io::ErrorKind::NotFound => {}
+                renamed => renamed?,
+            }
+        }
+        step("rotation.moved");
     }
-    fs::rename(path, numbered(path, 1))?;
-    for stale in beyond(path, keep)? {
-        fs::remove_file(stale)?;
-    }
-    sync_folder(path)
+    rename(path, &numbered(path, 1), under_way)?;
+    step("rotation.set-aside");
+    sync_folder(path)?;
+    step("rotation.synced");
+    Ok(())
 }
 
-fn numbered(path: &Path, n: u32) -> PathBuf {
+/// Whether `now` is in a later period than `begun`. Periods of this length are counted from 1970-01-01T00:00:00Z, so that
+/// those of an hour or a day begin with it, in UTC.
+pub(crate) fn is_over(period: Duration, begun: Timestamp, now: Timestamp) -> bool {
+    let period = i64::try_from(period.as_millis()).unwrap_or(i64::MAX).max(1);
+    now.as_millis().div_euclid(period) > begun.as_millis().div_euclid(period)
+}
+
+/// The name of `path` when it is compressed.
+pub(crate) fn compressed(path: &Path) -> PathBuf {
+    with_ending(path, ".gz")
+}
+
+/// `path` with this at its end.
+pub(crate) fn with_ending(path: &Path, ending: &str) -> PathBuf {
     let mut name = OsString::from(path);
-    name.push(format!(".{n}"));
+    name.push(ending);
     name.into()
 }
 
 /// Whether the name is taken, by a broken link too.
-fn exists(path: &Path) -> bool {
+pub(crate) fn exists(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok()
 }
 
-/// Files set aside under a larger number than `keep`, from when it was larger.
-fn beyond(path: &Path, keep: u32) -> io::Result<Vec<PathBuf>> {
-    let Some(name) = path.file_name() else { return Ok(Vec::new()) };
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder_of(path))? {
-        let entry = entry?;
-        let file_name = entry.file_name();
-        let number = file_name
-            .as_encoded_bytes()
-            .strip_prefix(name.as_encoded_bytes())
-            .and_then(|rest| rest.strip_prefix(b"."))
-            .and_then(|digits| std::str::from_utf8(digits).ok());
-        // Only names that `numbered` makes: `events.jsonl.007` or `.+7` is somebody else's.
-        let ours = number.and_then(|text| text.parse::<u32>().ok().filter(|n| n.to_string() == text));
-        if ours.is_some_and(|n| n > keep) {
-            found.push(entry.path());
+fn numbered(path: &Path, n: u32) -> PathBuf {
+    with_ending(path, &format!(".{n}"))
+}
+
+fn rename(from: &Path, to: &Path, under_way: &mut UnderWay) -> io::Result<()> {
+    fs::rename(from, to)?;
+    under_way.renamed(from, to);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn periods_begin_with_the_hour_and_the_day_in_utc() {
+        const HOUR: i64 = 3_600_000;
+        for (period, begun, now, over) in [
+            (1, 0, HOUR - 1, false),
+            (1, HOUR - 1, HOUR, true),
+            (1, HOUR, HOUR - 1, false), // The clock fell.
+            (24, 23 * HOUR, 24 * HOUR - 1, false),
+            (24, 24 * HOUR - 1, 24 * HOUR, true),
+            (24, 0, 240 * HOUR, true),
+        ] {
+            let (begun, now) = (Timestamp::from_millis(begun), Timestamp::from_millis(now));
+            assert_eq!(is_over(Duration::from_secs(period * 3600), begun, now), over, "from {begun} to {now}");
         }
+        assert!(!is_over(Duration::ZERO, Timestamp::from_millis(0), Timestamp::from_millis(0)));
     }
-    Ok(found)
 }

@@ -85,6 +85,23 @@ async fn rotates_by_size_and_keeps_so_many() {
 }
 
 #[tokio::test]
+async fn compresses_in_the_background_what_was_set_aside_before_and_now() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.path().join("events.jsonl");
+    fs::write(numbered(&path, 1), "before\n").unwrap();
+    let mut sink = open(&path, json!({"rotate_size": "1B", "compress": "gzip"})).await.unwrap();
+    deliver(&mut *sink, 0..2).await.unwrap();
+    let gzip = |n| PathBuf::from(format!("{}.{n}.gz", path.display()));
+    let given_up = Instant::now() + Duration::from_secs(60);
+    while !(gzip(1).exists() && gzip(2).exists()) || numbered(&path, 1).exists() || numbered(&path, 2).exists() {
+        assert!(Instant::now() < given_up, "not compressed");
+        std::thread::yield_now();
+    }
+    assert_eq!(fs::read(gzip(1)).unwrap()[..2], [0x1f, 0x8b]);
+    sink.close().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_line_longer_than_a_file_gets_a_file_of_its_own() {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("events.jsonl");
@@ -222,7 +239,6 @@ fn checking_finds_what_is_wrong_and_changes_nothing() {
     let inside = |name: &str| dir.path().join(name).display().to_string();
     let shown = dir.path().display();
     let future = dir.path().join("future");
-    let cx = CheckContext::new(vec![future.clone()]);
     for (section, findings) in [
         (json!({"path": inside("events.jsonl")}), vec![]),
         (json!({"path": inside("future/events.jsonl")}), vec![]),
@@ -244,11 +260,58 @@ fn checking_finds_what_is_wrong_and_changes_nothing() {
                 "keep: would delete each file the moment it is full; write 1 or more".to_owned(),
             ],
         ),
+        (json!({"path": inside("{app}/{date}/{app}.jsonl"), "compress": "gzip"}), vec![]),
+        (json!({"path": inside("future/{app}/x")}), vec![]),
+        (
+            json!({"path": inside("absent/{app}/x"), "rotate_every": "999ms", "keep_for": "0s"}),
+            vec![
+                format!("path: the folder {shown}/absent does not exist; create it, or choose another"),
+                "rotate_every: is below a second; write a time such as \"1h\" or \"1d\"".to_owned(),
+                "keep_for: would delete each file the moment it is set aside; write a time such as \"30d\"".to_owned(),
+            ],
+        ),
+        (
+            json!({"path": inside("{command}.jsonl")}),
+            vec![
+                "path: nothing is known to put in place of {command}; write {app} for the app's name, {date} for the day \
+                 in UTC such as 2026-01-31, or no braces"
+                    .to_owned(),
+            ],
+        ),
     ] {
+        // Of its own: each claims its file.
+        let cx = CheckContext::new(vec![future.clone()]);
         let found = settings(&section).check(&cx).err().unwrap_or_default();
         assert_eq!(found.iter().map(ToString::to_string).collect::<Vec<_>>(), findings, "on {section}");
     }
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn two_sinks_cannot_name_one_file() {
+    let dir = TempDir::new().unwrap();
+    for (first, second, is_refused) in [
+        ("events.jsonl", "events.jsonl", true),
+        ("events.jsonl", "other.jsonl", false),
+        ("{app}.jsonl", "{app}.jsonl", true),
+        ("{app}.jsonl", "{date}.jsonl", true),
+        ("{app}.jsonl", "audit.jsonl", true),
+        ("{app}/events.jsonl", "{app}/other.jsonl", false),
+        ("{app}/events.jsonl", "events.jsonl", false),
+        ("events.jsonl", "events.jsonl.1", true),
+        ("events.jsonl", "events.jsonl.3.gz", true),
+        ("{app}.jsonl", "{app}.jsonl.gz", true),
+    ] {
+        let cx = CheckContext::default();
+        let check = |name: &str| settings(&json!({"path": dir.path().join(name)})).check(&cx);
+        check(first).unwrap();
+        let message = format!(
+            "path: {}/{second} is written by something else of this configuration already; choose another",
+            dir.path().display()
+        );
+        let found = check(second).err().unwrap_or_default().iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(found, if is_refused { vec![message] } else { vec![] }, "on {first} and {second}");
+    }
 }
 
 fn settings(section: &Value) -> Arc<dyn SinkSettings> {

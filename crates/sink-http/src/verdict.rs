@@ -34,7 +34,7 @@ impl Answer<'_> {
         match self.status.as_u16() {
             200..=299 => Ok(Outcome::Done),
             // The receiver did not wait for all of the request, or did not want it early: this one, this time.
-            408 | 425 => Ok(Outcome::Failed(Failure::retry(self.text()))),
+            408 | 425 => Ok(Outcome::Failed(self.failure(Failure::retry(self.text())))),
             // These speak of the receiver and not of the event: the next event would fare no better.
             429 | 503 => {
                 let down = DeliveryError::down(self.text());
@@ -54,9 +54,18 @@ impl Answer<'_> {
             ))),
             // A bug that this event meets, or a gateway's bad moment; the two look alike from here. Many in a row count
             // as the sink's in the delivery loop.
-            500..=599 => Ok(Outcome::Failed(Failure::retry(self.text()))),
-            300..=399 => Ok(Outcome::Failed(Failure::permanent(self.redirect()))),
-            _ => Ok(Outcome::Failed(Failure::permanent(self.text()))),
+            500..=599 => Ok(Outcome::Failed(self.failure(Failure::retry(self.text())))),
+            300..=399 => Ok(Outcome::Failed(self.failure(Failure::permanent(self.redirect())))),
+            _ => Ok(Outcome::Failed(self.failure(Failure::permanent(self.text())))),
+        }
+    }
+
+    /// The event's own failure, with what the receiver said and asked for.
+    fn failure(&self, failure: Failure) -> Failure {
+        let failure = failure.with_response(self.status.as_u16(), self.excerpt);
+        match retry_after(self.headers, SystemTime::now()) {
+            Some(wait) => failure.retry_after(wait),
+            None => failure,
         }
     }
 

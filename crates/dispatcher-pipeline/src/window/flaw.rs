@@ -17,6 +17,7 @@ impl<P: Clone, M> Window<P, M> {
         let Some(key) = self.flawed.remove(&self.entries[id as usize].seq) else { return };
         let line = match self.line_of.get(&key) {
             Some(&line) => {
+                self.lines[line as usize].len += 1;
                 let head = std::mem::replace(&mut self.lines[line as usize].head, id);
                 self.entries[id as usize].next = head;
                 let seq = self.entries[head as usize].seq;
@@ -24,7 +25,7 @@ impl<P: Clone, M> Window<P, M> {
                 line
             }
             None => {
-                let line = Line { key: key.clone(), head: id, tail: id };
+                let line = Line { key: key.clone(), head: id, tail: id, len: 1 };
                 let line = place(&mut self.lines, &mut self.free_lines, line);
                 self.line_of.insert(key, line);
                 line

@@ -3,17 +3,17 @@
 //!
 //! A crash forgets all memory and keeps what was committed; the commit under way may or may not have been applied, and
 //! any part of what was under way may have been delivered. The model knows nothing of how a window works: it looks at
-//! what starts, what is delivered and what is committed.
+//! what starts, what is delivered, what is committed, and whether that tells every attempt.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     time::{Duration, Instant},
 };
 
 use dispatcher_core::{Failure, Timestamp};
 use dispatcher_journal::Pending;
 
-use super::{Batch, Now, OrderKey, Outcome, Plan, Task, Window, WindowOptions};
+use super::{Batch, LetGo, Now, OrderKey, Outcome, Plan, Task, Window, WindowOptions, fail::MAX_UNTOLD};
 use crate::Backoff;
 
 /// What can be broken on purpose, to show that the model notices.
@@ -25,6 +25,10 @@ pub(crate) enum Flaw {
     DeathFreesItsKey,
     /// The checkpoint passes an item that is under way, without a row for it.
     PassesWhatRuns,
+    /// The next item of a key may start before it is durable that an earlier one was let go of.
+    EvictionFreesItsKey,
+    /// What is read behind rows that were skipped unread may start before that is durable.
+    JumpFreesAllKeys,
 }
 
 impl Flaw {
@@ -32,7 +36,7 @@ impl Flaw {
         match self {
             Flaw::FailureFreesItsKey => !is_dead,
             Flaw::DeathFreesItsKey => is_dead,
-            Flaw::PassesWhatRuns => false,
+            Flaw::PassesWhatRuns | Flaw::EvictionFreesItsKey | Flaw::JumpFreesAllKeys => false,
         }
     }
 }
@@ -44,7 +48,16 @@ struct Run {
     commits: u32,
     dead: usize,
     most_pending: usize,
+    /// Items that were let go of: skipped, and buried.
+    skipped: usize,
+    buried: usize,
+    /// Attempts that commits told, and items given up on for their age.
+    told: usize,
+    aged: usize,
 }
+
+/// An attempt as the model saw it: which, and what it ended with.
+type Seen = (u32, Option<String>);
 
 /// One item of the stream; its seq is its place, from 1.
 struct Item {
@@ -61,6 +74,21 @@ struct Durable {
     pending: BTreeMap<u64, Pending>,
     dead: BTreeSet<u64>,
     made: BTreeSet<u64>,
+    /// Ranges that were skipped.
+    skipped: Vec<(u64, u64)>,
+    /// The last attempt that was told of each item.
+    told: HashMap<u64, u32>,
+}
+
+impl Durable {
+    /// Whether it was let go of, and a record says so.
+    fn is_skipped(&self, seq: u64) -> bool {
+        seq <= self.checkpoint
+            && !self.pending.contains_key(&seq)
+            && !self.made.contains(&seq)
+            && !self.dead.contains(&seq)
+            && self.skipped.iter().any(|&(first, last)| (first..=last).contains(&seq))
+    }
 }
 
 struct World {
@@ -75,6 +103,17 @@ struct World {
     busy: Vec<(Batch, Vec<Task<u64>>)>,
     commit: Option<Plan<u64>>,
     now: Now,
+    is_up: bool,
+    /// What retention does, if it does anything.
+    how: Option<LetGo>,
+    /// Up to where things have to go.
+    overdue: u64,
+    /// Attempts that were seen and that no plan has told.
+    untold: HashMap<u64, Vec<Seen>>,
+    /// For how long it has been up, in all lives; and what that was when an item failed for the first time.
+    up: Duration,
+    failing_since: HashMap<u64, Duration>,
+    failures: u64,
     chaos: bool,
     run: Run,
 }
@@ -84,7 +123,9 @@ fn simulate(seed: u64, flaw: Option<Flaw>) -> Result<Run, String> {
     for _ in 0..world.rng.usize(200..1500) {
         match world.rng.u32(0..100) {
             0..1 => world.crash()?,
-            1..20 => world.read()?,
+            1..2 => world.evict(),
+            2..3 => world.is_up = !world.is_up,
+            3..20 => world.read()?,
             20..45 => world.start()?,
             45..70 => world.end_batch()?,
             70..80 => world.commit_step()?,
@@ -95,7 +136,7 @@ fn simulate(seed: u64, flaw: Option<Flaw>) -> Result<Run, String> {
             }
         }
     }
-    world.chaos = false;
+    (world.chaos, world.is_up) = (false, true);
     for _ in 0..200_000 {
         if world.is_finished() {
             return Ok(world.run);
@@ -114,7 +155,8 @@ impl World {
             batch: rng.usize(1..9),
             batch_bytes: rng.usize(1..500),
             max_pending: rng.usize(1..12),
-            attempts: rng.u32(1..6),
+            attempts: (rng.u32(0..8) > 0).then(|| rng.u32(1..6)),
+            give_up_after: rng.bool().then(|| Duration::from_millis(rng.u64(0..1500))),
             backoff: Backoff { first: Duration::from_millis(10), max: Duration::from_millis(300), factor: 2.0 },
             park_after: Duration::from_millis(rng.u64(0..100)),
             flaw,
@@ -126,8 +168,12 @@ impl World {
             is_selected: rng.f64() < 0.8,
             is_poison: rng.f64() < 0.02,
         });
-        let items = items.collect();
-        let now = Now { instant: Instant::now(), wall: Timestamp::from_millis(1_000_000) };
+        let items: Vec<Item> = items.collect();
+        let how = [None, Some(LetGo::Skip), Some(LetGo::Bury)][rng.usize(0..3)];
+        // Poison that no limit ends would never end.
+        let give_up_after = options.give_up_after.or(options.attempts.is_none().then_some(Duration::from_secs(2)));
+        let options = WindowOptions { give_up_after, ..options };
+        let now = Now { instant: Instant::now(), wall: Timestamp::from_millis(1_000_000), up: Duration::ZERO };
         let window = Window::new(options.clone(), 0, Vec::new(), seed, now);
         World {
             lanes: rng.usize(1..6),
@@ -140,6 +186,13 @@ impl World {
             busy: Vec::new(),
             commit: None,
             now,
+            is_up: true,
+            how,
+            overdue: 0,
+            untold: HashMap::new(),
+            up: Duration::ZERO,
+            failing_since: HashMap::new(),
+            failures: 0,
             chaos: true,
             run: Run::default(),
         }
@@ -171,7 +224,7 @@ impl World {
         let taken = if self.rng.u32(0..10) == 0 {
             self.window.take_probe(self.rng.u64(0..self.items.len() as u64), self.now)
         } else {
-            self.window.take(self.now)
+            self.window.take(self.rng.usize(1..12), self.now)
         };
         let Some((batch, tasks)) = taken else { return Ok(()) };
         ensure(tasks.len() <= self.options.batch, || "a batch is larger than it may be".into())?;
@@ -199,10 +252,10 @@ impl World {
             let is_poison = self.item(task.seq).is_poison;
             let outcome = match dice {
                 _ if key.as_ref().is_some_and(|key| stopped.contains(key)) => Outcome::NotTried,
-                0..15 => Outcome::Failed(Failure::retry("try again")),
-                15..18 => Outcome::Failed(Failure::permanent("no")),
+                0..15 => Outcome::Failed(Failure::retry(self.error())),
+                15..18 => Outcome::Failed(Failure::permanent(self.error())),
                 18..25 => Outcome::NotTried,
-                _ if is_poison => Outcome::Failed(Failure::retry("poison")),
+                _ if is_poison => Outcome::Failed(Failure::retry(self.error())),
                 _ => {
                     self.deliver(task.seq)?;
                     Outcome::Done(task.seq)
@@ -216,13 +269,22 @@ impl World {
         Ok(outcomes)
     }
 
+    /// An error that is like no other.
+    fn error(&mut self) -> String {
+        self.failures += 1;
+        format!("failure {}", self.failures)
+    }
+
     fn deliver(&mut self, seq: u64) -> Result<(), String> {
         ensure(!self.durable.dead.contains(&seq), || format!("{seq} is delivered after it became a dead letter"))?;
         ensure(!self.durable.made.contains(&seq), || format!("{seq} is delivered after it was committed as done"))?;
+        ensure(!self.durable.is_skipped(seq), || format!("{seq} is delivered after it was skipped"))?;
         if let Some(key) = &self.item(seq).key {
             let earlier = (1..seq).filter(|&earlier| self.item(earlier).key.as_ref() == Some(key));
             for earlier in earlier.filter(|&earlier| self.item(earlier).is_selected) {
-                let is_over = self.delivered.contains(&earlier) || self.durable.dead.contains(&earlier);
+                let is_over = self.delivered.contains(&earlier)
+                    || self.durable.dead.contains(&earlier)
+                    || self.durable.is_skipped(earlier);
                 ensure(is_over, || format!("{seq} overtakes {earlier} of its key"))?;
             }
         }
@@ -243,15 +305,55 @@ impl World {
             return Ok(());
         }
         let outcomes = self.receive(&tasks)?;
-        self.window.finish(batch, outcomes, self.now);
+        let ended: Vec<(u64, u32, Option<String>)> = tasks
+            .iter()
+            .zip(&outcomes)
+            .filter_map(|(task, outcome)| match outcome {
+                Outcome::Failed(failure) => Some((task.seq, task.attempt, Some(failure.to_string()))),
+                Outcome::Done(_) if task.attempt > 1 => Some((task.seq, task.attempt, None)),
+                Outcome::Done(_) | Outcome::NotTried => None,
+            })
+            .collect();
+        let tally = self.window.finish(batch, outcomes, self.now);
+        for (seq, attempt, error) in ended {
+            let is_counted = error.is_none() || tally.failed.iter().any(|failed| failed.seq == seq);
+            ensure(is_counted, || format!("the failure of {seq} was not counted"))?;
+            self.failing_since.entry(seq).or_insert(self.up);
+            self.untold.entry(seq).or_default().push((attempt, error));
+        }
         Ok(())
     }
 
+    fn evict(&mut self) {
+        let Some(how) = self.how else { return };
+        // As far as to rows that have not been read.
+        let next = (self.overdue + self.rng.u64(0..30)).min(self.window.loaded() + 20);
+        self.overdue = self.overdue.max(next.min(self.items.len() as u64));
+        self.window.evict(self.overdue, how, "it is overdue");
+    }
+
     fn plan(&mut self) -> Result<(), String> {
-        if self.commit.is_none() {
-            self.commit = self.window.plan(self.now);
+        if self.commit.is_some() {
+            return Ok(());
         }
-        Ok(())
+        self.commit = self.window.plan(self.now);
+        let Some(plan) = &self.commit else { return Ok(()) };
+        // What it tells of each item is all there was since it was told of last, or the end of that.
+        let mut told: BTreeMap<u64, Vec<Seen>> = BTreeMap::new();
+        for attempt in &plan.attempts {
+            told.entry(attempt.seq).or_default().push((attempt.n, attempt.error.clone()));
+        }
+        for (seq, told) in told {
+            let seen = self.untold.remove(&seq).unwrap_or_default();
+            let before = self.durable.told.get(&seq).copied().unwrap_or(0);
+            let is_whole = (before + 1..).zip(&seen).all(|(n, seen)| n == seen.0);
+            ensure(is_whole, || format!("told of {seq} were {before} attempts, and then come {seen:?}"))?;
+            let last = &seen[seen.len().saturating_sub(MAX_UNTOLD)..];
+            ensure(told == last, || format!("the attempts of {seq} are told as {told:?}, and were {seen:?}"))?;
+        }
+        let checkpoint = plan.checkpoint;
+        let forgotten = self.untold.iter().find(|&(&seq, _)| seq <= checkpoint);
+        ensure(forgotten.is_none(), || format!("the checkpoint is {checkpoint}, and untold is {forgotten:?}"))
     }
 
     fn commit_step(&mut self) -> Result<(), String> {
@@ -265,16 +367,42 @@ impl World {
     /// One transaction.
     fn apply(&mut self, plan: Plan<u64>) -> Result<(), String> {
         self.run.commits += 1;
+        let up = self.up;
         let durable = &mut self.durable;
         ensure(plan.checkpoint >= durable.checkpoint, || "the checkpoint falls".into())?;
+        for attempt in plan.attempts {
+            let last = durable.told.insert(attempt.seq, attempt.n).unwrap_or(0);
+            ensure(last < attempt.n, || format!("attempt {} of {} after {last}", attempt.n, attempt.seq))?;
+            self.run.told += 1;
+        }
+        if let Some(skipped) = plan.skipped {
+            ensure(skipped.last <= self.overdue, || format!("{skipped:?} is more than has to go"))?;
+            durable.skipped.push((skipped.first, skipped.last));
+        }
+        for dead in &plan.evicted {
+            ensure(dead.seq <= self.overdue, || format!("{} is let go of, and need not go", dead.seq))?;
+            self.run.buried += 1;
+        }
         for seq in &plan.settled {
             ensure(durable.pending.remove(seq).is_some(), || format!("{seq} is settled, and was not pending"))?;
         }
-        for dead in &plan.dead {
+        for dead in plan.dead.iter().filter(|dead| dead.reason.contains("of failing")) {
+            let (since, limit) = (self.failing_since[&dead.seq], self.options.give_up_after);
+            let is_old = limit.is_some_and(|limit| up.saturating_sub(since) >= limit);
+            ensure(is_old, || format!("{} is given up on too early: {dead:?}", dead.seq))?;
+            self.run.aged += 1;
+        }
+        for dead in plan.dead.iter().chain(&plan.evicted) {
             ensure(durable.dead.insert(dead.seq), || format!("{} is dead twice", dead.seq))?;
         }
         for row in plan.pending {
             ensure(!durable.made.contains(&row.seq), || format!("{} is pending after it was done", row.seq))?;
+            let since = self.failing_since.get(&row.seq);
+            let oldest = since.map_or(Duration::ZERO, |&since| up.saturating_sub(since));
+            ensure(row.age <= oldest, || format!("{row:?} is older than {oldest:?}"))?;
+            ensure(row.attempt == durable.told.get(&row.seq).copied().unwrap_or(0), || {
+                format!("{row:?}, and told is {:?}", durable.told.get(&row.seq))
+            })?;
             durable.pending.insert(row.seq, row);
         }
         let before = durable.checkpoint;
@@ -289,12 +417,16 @@ impl World {
             }
         }
         let durable = &self.durable;
+        for &seq in &plan.settled {
+            let is_over = durable.made.contains(&seq) || durable.dead.contains(&seq) || durable.is_skipped(seq);
+            ensure(is_over, || format!("{seq} is settled, and nowhere"))?;
+        }
         self.run.most_pending = self.run.most_pending.max(durable.pending.len());
         ensure(durable.pending.len() <= self.options.max_pending, || "more is pending than may be".into())?;
         for seq in before + 1..=durable.checkpoint {
             let homes = [durable.made.contains(&seq), durable.pending.contains_key(&seq), durable.dead.contains(&seq)];
             let n_homes = homes.iter().filter(|home| **home).count();
-            let expected = usize::from(self.item(seq).is_selected);
+            let expected = usize::from(self.item(seq).is_selected && !durable.is_skipped(seq));
             ensure(n_homes == expected, || {
                 format!("{seq} is up to the checkpoint, and (done, pending, dead) is {homes:?}")
             })?;
@@ -314,13 +446,24 @@ impl World {
             let part = self.rng.usize(0..=tasks.len());
             self.receive(&tasks[..part])?;
         }
-        let pending = self.durable.pending.values().cloned().collect();
+        self.untold.clear();
+        // Its clock starts anew, and failures that were not stored never were.
+        self.now.up = Duration::ZERO;
+        let pending = &self.durable.pending;
+        self.failing_since.retain(|seq, _| pending.get(seq).is_some_and(|row| row.attempt > 0));
+        let pending = pending.values().cloned().collect();
         self.window = Window::new(self.options.clone(), self.durable.checkpoint, pending, self.rng.u64(..), self.now);
+        if self.rng.bool() {
+            self.evict();
+        }
         Ok(())
     }
 
     fn pass_time(&mut self, span: Duration) {
-        self.now = Now { instant: self.now.instant + span, wall: self.now.wall.after(span) };
+        let Now { instant, wall, up } = self.now;
+        let risen = if self.is_up { span } else { Duration::ZERO };
+        self.up += risen;
+        self.now = Now { instant: instant + span, wall: wall.after(span), up: up + risen };
     }
 
     /// One round of what the consumer does, without failures; where it would sleep, time passes.
@@ -344,8 +487,11 @@ impl World {
     }
 
     fn is_finished(&mut self) -> bool {
-        self.run.dead = self.durable.dead.len();
-        let is_over = |seq: u64| self.durable.made.contains(&seq) || self.durable.dead.contains(&seq);
+        let durable = &self.durable;
+        self.run.dead = durable.dead.len();
+        self.run.skipped =
+            (1..=durable.checkpoint).filter(|&seq| self.item(seq).is_selected && durable.is_skipped(seq)).count();
+        let is_over = |seq: u64| durable.made.contains(&seq) || durable.dead.contains(&seq) || durable.is_skipped(seq);
         self.durable.checkpoint == self.items.len() as u64
             && self.durable.pending.is_empty()
             && (1..=self.items.len() as u64).all(|seq| is_over(seq) || !self.item(seq).is_selected)
@@ -358,16 +504,28 @@ fn ensure(holds: bool, otherwise: impl FnOnce() -> String) -> Result<(), String>
 
 #[test]
 fn keeps_its_promises_through_crashes() {
-    let (mut crashes, mut commits, mut dead, mut pending) = (0, 0, 0, 0);
-    for seed in 0..800 {
+    let mut total = Run::default();
+    for seed in 0..seeds() {
         let run = simulate(seed, None).unwrap_or_else(|violation| panic!("seed {seed}: {violation}"));
-        crashes += run.crashes;
-        commits += run.commits;
-        dead += run.dead;
-        pending = pending.max(run.most_pending);
+        total.crashes += run.crashes;
+        total.commits += run.commits;
+        total.dead += run.dead;
+        total.skipped += run.skipped;
+        total.buried += run.buried;
+        total.told += run.told;
+        total.aged += run.aged;
+        total.most_pending = total.most_pending.max(run.most_pending);
     }
+    println!("{total:?}");
     // A model in which nothing happens would find nothing.
-    assert!(crashes > 2000 && commits > 30_000 && dead > 1000 && pending > 5, "{crashes} {commits} {dead} {pending}");
+    assert!(total.crashes > 2000 && total.commits > 25_000 && total.dead > 1000, "{total:?}");
+    assert!(total.skipped > 1000 && total.buried > 1000 && total.most_pending > 5, "{total:?}");
+    assert!(total.told > 5000 && total.aged > 50, "{total:?}");
+}
+
+/// How many runs: more than usual by hand, with `MODEL_SEEDS=20000`.
+fn seeds() -> u64 {
+    std::env::var("MODEL_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(800)
 }
 
 #[test]
@@ -376,6 +534,8 @@ fn the_model_notices_what_is_broken() {
         (Flaw::FailureFreesItsKey, "overtakes"),
         (Flaw::DeathFreesItsKey, "overtakes"),
         (Flaw::PassesWhatRuns, "up to the checkpoint"),
+        (Flaw::EvictionFreesItsKey, "overtakes"),
+        (Flaw::JumpFreesAllKeys, "overtakes"),
     ] {
         let violations: Vec<String> = (0..100).filter_map(|seed| simulate(seed, Some(flaw)).err()).collect();
         assert!(violations.iter().any(|found| found.contains(what)), "{flaw:?}: {violations:?}");

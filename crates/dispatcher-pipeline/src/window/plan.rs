@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use dispatcher_journal::{Dead, Pending};
+use dispatcher_journal::{Attempt, Dead, Pending, Skipped};
 
 use super::{Id, NONE, Now, State, Trouble, Window};
 
@@ -11,6 +11,9 @@ const IDLE_ROWS: u64 = 256;
 
 /// …or waited this long. What a crash costs is reading them again.
 const IDLE_WAIT: Duration = Duration::from_secs(1);
+
+/// The most dead letters of one commit: each takes a copy of its row, and the journal's writer serves others too.
+const MAX_DEAD: usize = 128;
 
 /// The next commit of a consumer. It is to become durable as a whole, and then [`Window::committed`] is to be told.
 #[derive(Debug)]
@@ -25,6 +28,18 @@ pub(crate) struct Plan<M> {
     pub(crate) settled: Vec<u64>,
     /// Dead letters.
     pub(crate) dead: Vec<Dead>,
+    /// Dead letters that an eviction made.
+    pub(crate) evicted: Vec<Dead>,
+    /// A range that an eviction skipped: told once, with the first of it that is let go of.
+    pub(crate) skipped: Option<Skipped>,
+    /// The attempts that led here, of each item in their order: those that failed, and the one that worked at last.
+    pub(crate) attempts: Vec<Attempt>,
+}
+
+impl<M> Plan<M> {
+    fn n_dead(&self) -> usize {
+        self.dead.len() + self.evicted.len()
+    }
 }
 
 impl<P: Clone, M> Window<P, M> {
@@ -42,10 +57,14 @@ impl<P: Clone, M> Window<P, M> {
         self.plan_if(now, true)
     }
 
-    /// The plan has become durable: dead letters no longer hold up their keys.
+    /// The plan has become durable: what is dead or skipped no longer holds up its key.
     pub(crate) fn committed(&mut self) {
         self.is_committing = false;
-        for id in std::mem::take(&mut self.buried) {
+        self.jumped_to = self.jumped_to.filter(|&upto| self.checkpoint < upto);
+        let mut buried = std::mem::take(&mut self.buried);
+        // Of one key, the first goes first.
+        buried.sort_unstable_by_key(|&id| self.entries[id as usize].seq);
+        for id in buried {
             self.unlink_first(id);
             self.free(id);
         }
@@ -61,15 +80,26 @@ impl<P: Clone, M> Window<P, M> {
             pending: Vec::new(),
             settled: Vec::new(),
             dead: Vec::new(),
+            evicted: Vec::new(),
+            skipped: None,
+            attempts: Vec::new(),
         };
+        let mut skips = false;
         let has_changed = !self.changed.is_empty();
         for id in std::mem::take(&mut self.changed) {
-            self.entries[id as usize].has_changed = false;
+            let entry = &mut self.entries[id as usize];
+            if plan.n_dead() >= MAX_DEAD && matches!(entry.state, State::Dead { .. }) {
+                self.changed.push(id);
+                continue;
+            }
+            skips |= matches!(entry.state, State::Skipped);
+            entry.has_changed = false;
             self.plan_change(id, &mut plan, now);
         }
         let n_ahead = self.ahead.len();
         self.park_at = None;
         while let Some(&id) = self.ahead.front() {
+            skips |= matches!(self.entries[id as usize].state, State::Skipped);
             if !self.pass(id, &mut plan, now) {
                 break;
             }
@@ -80,8 +110,12 @@ impl<P: Clone, M> Window<P, M> {
             None => self.loaded,
         };
         let has_passed = self.ahead.len() < n_ahead;
-        if !has_changed && !has_passed && !self.is_overdue(plan.checkpoint, now.instant, at_any_rate) {
+        let tells = self.record.as_ref().is_some_and(|record| skips || plan.checkpoint >= record.unread_from);
+        if !has_changed && !has_passed && !tells && !self.is_overdue(plan.checkpoint, now.instant, at_any_rate) {
             return None;
+        }
+        if tells {
+            plan.skipped = self.record.take().map(|record| record.skipped);
         }
         self.idle_until = None;
         self.checkpoint = plan.checkpoint;
@@ -108,19 +142,25 @@ impl<P: Clone, M> Window<P, M> {
         let entry = &mut self.entries[id as usize];
         match std::mem::replace(&mut entry.state, State::Free) {
             State::Done(made) => {
+                tell_attempts(&mut entry.trouble, plan);
                 plan.settled.push(entry.seq);
                 plan.made.push((entry.seq, made));
                 self.pending -= 1;
                 self.free(id);
             }
-            State::Dead { reason } => {
+            State::Dead { reason, is_evicted } => {
                 plan.settled.push(entry.seq);
                 self.pending -= 1;
-                self.plan_dead(id, reason, plan, now);
+                self.plan_dead(id, reason, is_evicted, plan, now);
+            }
+            State::Skipped => {
+                plan.settled.push(entry.seq);
+                self.pending -= 1;
+                self.plan_skipped(id, plan);
             }
             state @ (State::Queued | State::Running { .. } | State::Failed { .. } | State::Free) => {
                 entry.state = state;
-                plan.pending.push(self.row(id, now));
+                self.row(id, plan, now);
             }
         }
     }
@@ -132,13 +172,20 @@ impl<P: Clone, M> Window<P, M> {
         let becomes_pending = match &entry.state {
             State::Done(_) => {
                 let State::Done(made) = std::mem::replace(&mut entry.state, State::Free) else { return false };
+                tell_attempts(&mut entry.trouble, plan);
                 plan.made.push((entry.seq, made));
                 self.free(id);
                 return true;
             }
+            State::Dead { .. } if plan.n_dead() >= MAX_DEAD => return false,
             State::Dead { .. } => {
-                let State::Dead { reason } = std::mem::replace(&mut entry.state, State::Free) else { return false };
-                self.plan_dead(id, reason, plan, now);
+                let state = std::mem::replace(&mut entry.state, State::Free);
+                let State::Dead { reason, is_evicted } = state else { return false };
+                self.plan_dead(id, reason, is_evicted, plan, now);
+                return true;
+            }
+            State::Skipped => {
+                self.plan_skipped(id, plan);
                 return true;
             }
             State::Failed { .. } => true,
@@ -169,7 +216,7 @@ impl<P: Clone, M> Window<P, M> {
         self.release_item(id);
         #[cfg(test)]
         self.mend_flaw(id);
-        plan.pending.push(self.row(id, now));
+        self.row(id, plan, now);
         true
     }
 
@@ -184,26 +231,43 @@ impl<P: Clone, M> Window<P, M> {
 
     /// Writes a dead letter. The item blocks its key until that is durable: should a crash take it back, the item would be
     /// tried again, and later ones of its key must not have overtaken it.
-    fn plan_dead(&mut self, id: Id, reason: String, plan: &mut Plan<M>, now: Now) {
+    fn plan_dead(&mut self, id: Id, reason: String, is_evicted: bool, plan: &mut Plan<M>, now: Now) {
         let entry = &mut self.entries[id as usize];
         let first_at = entry.trouble.as_ref().map_or(now.wall, |trouble| trouble.first_at);
-        plan.dead.push(Dead { seq: entry.seq, reason, attempts: entry.attempts, first_at });
-        entry.state = State::Dead { reason: String::new() };
+        let dead = Dead { seq: entry.seq, reason, attempts: entry.attempts, first_at };
+        if is_evicted { &mut plan.evicted } else { &mut plan.dead }.push(dead);
+        tell_attempts(&mut entry.trouble, plan);
+        entry.state = State::Dead { reason: String::new(), is_evicted };
         self.buried.push(id);
     }
 
-    fn row(&mut self, id: Id, now: Now) -> Pending {
+    /// Skips it; it blocks its key in the same way.
+    fn plan_skipped(&mut self, id: Id, plan: &mut Plan<M>) {
+        let entry = &mut self.entries[id as usize];
+        tell_attempts(&mut entry.trouble, plan);
+        entry.state = State::Skipped;
+        self.buried.push(id);
+    }
+
+    fn row(&mut self, id: Id, plan: &mut Plan<M>, now: Now) {
         let key = self.key(id).cloned();
         let entry = &mut self.entries[id as usize];
-        let trouble =
-            entry.trouble.get_or_insert_with(|| Box::new(Trouble { first_at: now.wall, error: String::new() }));
+        tell_attempts(&mut entry.trouble, plan);
+        let trouble = entry.trouble.get_or_insert_with(|| Box::new(Trouble::new(now)));
         let due = match entry.state {
             State::Failed { due_at, .. } => due_at,
             _ => now.wall,
         };
+        let age = if entry.attempts == 0 { Duration::ZERO } else { trouble.age(now) };
         let (first_at, error) = (trouble.first_at, trouble.error.clone());
         let (seq, attempt) = (entry.seq, entry.attempts);
         let (app, key) = key.map_or((0, None), |key| (key.app, Some(key.key)));
-        Pending { seq, key, app, attempt, first_at, due, error, age: Duration::ZERO }
+        plan.pending.push(Pending { seq, key, app, attempt, first_at, age, due, error });
+    }
+}
+
+fn tell_attempts<M>(trouble: &mut Option<Box<Trouble>>, plan: &mut Plan<M>) {
+    if let Some(trouble) = trouble {
+        plan.attempts.append(&mut trouble.untold);
     }
 }

@@ -1,17 +1,12 @@
 //! Whose failure it is, and what plugins can do to themselves.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::time::Duration;
 
 use dispatcher_core::{DeliveryError, Failure, OpenError};
+use dispatcher_journal::Stream;
 use dispatcher_pipeline::{ConsumerOptions, Pipeline, State};
 
-use crate::plugins::{Act, Plugin, Store, handler, quick, sink, wait_for};
+use crate::plugins::{Act, Item, Plugin, Store, handler, quick, sink, wait_for};
 
 /// Starts a willing handler and this sink.
 fn start(store: &Store, http: &Plugin, options: ConsumerOptions) -> Pipeline {
@@ -35,10 +30,14 @@ async fn what_is_refused_for_good_or_too_often_becomes_a_dead_letter() {
     http.took(1).await;
     assert_eq!(http.taken_of("a"), [2], "it waited for both to end");
     assert_eq!((http.times_asked(0), http.times_asked(1)), (1, 5));
-    let status = wait_for(&pipeline, "sink:http", "done", |status| status.backlog == 0 && status.pending == 0).await;
-    assert_eq!((status.dead, status.state), (2, State::Up));
-    let reasons = [(1, "status 400".to_owned()), (2, "gave up after 5 attempts; the last: status 500".to_owned())];
-    assert_eq!(store.dead("sink:http"), reasons);
+    let status = wait_for(&pipeline, "sink:http", "done", |status| status.dead + status.done == 3).await;
+    assert_eq!((status.dead, status.pending, status.state), (2, 0, State::Up));
+    let dead = store.dead("sink:http");
+    assert_eq!((dead.len(), &dead[0]), (2, &(1, "status 400".to_owned())));
+    assert!(dead[1].1.starts_with("gave up after 5 attempts") && dead[1].1.ends_with("; the last: status 500"));
+    let attempts = store.journal.reader().unwrap().attempts(Stream::Events, 2).unwrap();
+    let told: Vec<_> = attempts["sink:http"].iter().map(|attempt| (attempt.n, attempt.error.as_deref())).collect();
+    assert_eq!(told, [1, 2, 3, 4, 5].map(|n| (n, Some("status 500"))));
 }
 
 #[tokio::test]
@@ -77,14 +76,8 @@ async fn a_handlers_failures_are_its_own() {
 async fn a_sink_that_is_down_uses_no_attempts_and_comes_back() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path());
-    let works = Arc::new(AtomicBool::new(false));
-    let http = Plugin::new({
-        let works = works.clone();
-        move |_, _| match works.load(Ordering::SeqCst) {
-            true => Act::Take,
-            false => Act::Down(DeliveryError::down("connection refused")),
-        }
-    });
+    let refused = |_: &Item| Act::Down(DeliveryError::down("connection refused"));
+    let (http, mend) = Plugin::switched(refused, |_| Act::Take);
     let pipeline = start(&store, &http, quick(ConsumerOptions::single(4)));
     for n in 0..50 {
         store.append(n, &format!("group-{}", n % 3));
@@ -97,8 +90,8 @@ async fn a_sink_that_is_down_uses_no_attempts_and_comes_back() {
         tokio::task::yield_now().await;
     }
     let status = wait_for(&pipeline, "sink:http", "down", is_down).await;
-    assert_eq!((status.failed, status.pending, status.dead), (0, 0, 0));
-    works.store(true, Ordering::SeqCst);
+    assert_eq!((status.failed, status.dead), (0, 0));
+    mend.throw();
     http.took(50).await;
     assert!(http.taken().iter().all(|item| item.attempt == 1));
     wait_for(&pipeline, "sink:http", "up", |status| status.state == State::Up && status.backlog == 0).await;
@@ -108,22 +101,16 @@ async fn a_sink_that_is_down_uses_no_attempts_and_comes_back() {
 async fn failures_of_eight_keys_in_a_row_are_the_sinks() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path());
-    let works = Arc::new(AtomicBool::new(false));
-    let http = Plugin::new({
-        let works = works.clone();
-        move |_, _| match works.load(Ordering::SeqCst) {
-            true => Act::Take,
-            false => Act::Refuse(Failure::permanent("status 404")),
-        }
-    });
+    let (http, mend) = Plugin::switched(|_| Act::Refuse(Failure::permanent("status 404")), |_| Act::Take);
     let pipeline = start(&store, &http, quick(ConsumerOptions::single(1)));
     for n in 0..100 {
         store.append(n, &format!("group-{n}"));
     }
     wait_for(&pipeline, "sink:http", "down", |status| matches!(status.state, State::Down { .. })).await;
-    works.store(true, Ordering::SeqCst);
+    mend.throw();
     http.took(92).await;
-    let status = wait_for(&pipeline, "sink:http", "done", |status| status.backlog == 0).await;
+    // What is dead counts once it is durable.
+    let status = wait_for(&pipeline, "sink:http", "done", |status| status.dead + status.done == 100).await;
     assert_eq!((status.dead, status.done), (8, 92));
 }
 
@@ -152,19 +139,15 @@ async fn a_sink_that_went_down_with_nothing_left_to_try_comes_back_with_what_is_
 async fn one_bad_event_does_not_keep_a_sink_down() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path());
-    let works = Arc::new(AtomicBool::new(false));
-    let http = Plugin::new({
-        let works = works.clone();
-        move |item, _| match (works.load(Ordering::SeqCst), item.n) {
-            (false, _) => Act::Down(DeliveryError::down("connection refused")),
-            (true, 0) => Act::Refuse(Failure::permanent("status 400")),
-            (true, _) => Act::Take,
-        }
+    let refused = |_: &Item| Act::Down(DeliveryError::down("connection refused"));
+    let (http, mend) = Plugin::switched(refused, |item| match item.n {
+        0 => Act::Refuse(Failure::permanent("status 400")),
+        _ => Act::Take,
     });
     let pipeline = start(&store, &http, quick(ConsumerOptions::single(1)));
     store.append(0, "bad");
     wait_for(&pipeline, "sink:http", "down", |status| matches!(status.state, State::Down { .. })).await;
-    works.store(true, Ordering::SeqCst);
+    mend.throw();
     while http.times_asked(0) < 4 {
         tokio::task::yield_now().await;
     }
@@ -217,8 +200,11 @@ async fn an_event_that_a_sink_cannot_survive_is_found_among_others() {
         let store = Store::open(folder.path());
         let poison = act.clone();
         let file = Plugin::new(move |item, _| if item.n == 30 { poison.clone() } else { Act::Take });
-        let options =
-            ConsumerOptions { attempts: 2, timeout: Duration::from_millis(40), ..quick(ConsumerOptions::batched()) };
+        let options = ConsumerOptions {
+            attempts: Some(2),
+            timeout: Duration::from_millis(40),
+            ..quick(ConsumerOptions::batched())
+        };
         let pipeline = start(&store, &file, options);
         for n in 0..60 {
             store.append(n, &format!("group-{}", n % 20));
@@ -237,7 +223,7 @@ async fn an_event_that_a_sink_cannot_survive_is_found_among_others() {
 async fn a_plugin_that_blocks_its_thread_is_left_and_opened_anew() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path());
-    let blocks_once = |item: &crate::plugins::Item, seen: u32| match (item.n, seen) {
+    let blocks_once = |item: &Item, seen: u32| match (item.n, seen) {
         (3, 0) => Act::Block,
         _ => Act::Take,
     };
@@ -264,8 +250,11 @@ async fn a_plugin_that_always_blocks_is_off_and_harms_nobody() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path());
     let (stuck, well) = (Plugin::new(|_, _| Act::Block), Plugin::willing());
-    let options =
-        ConsumerOptions { timeout: Duration::from_millis(20), attempts: 100, ..quick(ConsumerOptions::single(1)) };
+    let options = ConsumerOptions {
+        timeout: Duration::from_millis(20),
+        attempts: Some(100),
+        ..quick(ConsumerOptions::single(1))
+    };
     let forward = handler("forward", &Plugin::willing(), &["stuck", "well"], quick(ConsumerOptions::handler()));
     let sinks = vec![sink("stuck", &stuck, options), sink("well", &well, quick(ConsumerOptions::batched()))];
     let pipeline = Pipeline::start(&store.journal, vec![forward], sinks).unwrap();

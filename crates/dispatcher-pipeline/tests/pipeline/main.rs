@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the answer")]
 
 mod failures;
+mod limits;
 mod order;
 mod plugins;
+mod replay;
 mod restart;
 mod throughput;

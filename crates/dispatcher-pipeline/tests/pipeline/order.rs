@@ -49,7 +49,7 @@ async fn a_failing_key_holds_up_itself_alone() {
         true => Act::Refuse(Failure::retry("status 500")),
         false => Act::Take,
     });
-    let options = ConsumerOptions { attempts: 100, ..quick(ConsumerOptions::single(4)) };
+    let options = ConsumerOptions { attempts: Some(100), ..quick(ConsumerOptions::single(4)) };
     let pipeline = Pipeline::start(
         &store.journal,
         vec![handler("forward", &Plugin::willing(), &["http"], quick(ConsumerOptions::handler()))],

@@ -5,7 +5,7 @@ use std::{
     path::Path,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -21,7 +21,7 @@ use dispatcher_pipeline::{Backoff, ConsumerOptions, ConsumerStatus, HandlerInsta
 use tokio::sync::watch;
 
 /// Waits that only a test which fails sees the end of.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What a plugin does with one item.
 #[derive(Clone, Debug)]
@@ -45,6 +45,17 @@ pub(crate) struct Item {
     pub(crate) n: u64,
     pub(crate) key: String,
     pub(crate) attempt: u32,
+    pub(crate) replay: bool,
+}
+
+/// Makes a plugin do something else.
+#[derive(Default)]
+pub(crate) struct Switch(Arc<AtomicBool>);
+
+impl Switch {
+    pub(crate) fn throw(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
 }
 
 /// A plugin's script, and what it was asked and took. Handlers and sinks share it.
@@ -61,6 +72,7 @@ struct Inner {
     taken: watch::Sender<Vec<Item>>,
     openings: AtomicU32,
     closings: AtomicU32,
+    largest_batch: AtomicUsize,
 }
 
 impl Plugin {
@@ -71,6 +83,17 @@ impl Plugin {
     /// One that takes everything.
     pub(crate) fn willing() -> Plugin {
         Plugin::new(|_, _| Act::Take)
+    }
+
+    /// One that does this until the switch is thrown, and from then on that.
+    pub(crate) fn switched(
+        at_first: impl Fn(&Item) -> Act + Send + Sync + 'static,
+        then: impl Fn(&Item) -> Act + Send + Sync + 'static,
+    ) -> (Plugin, Switch) {
+        let switch = Switch::default();
+        let is_thrown = switch.0.clone();
+        let script = move |item: &Item, _| if is_thrown.load(Ordering::SeqCst) { then(item) } else { at_first(item) };
+        (Plugin::new(script), switch)
     }
 
     pub(crate) fn opening(
@@ -85,6 +108,7 @@ impl Plugin {
                 taken: watch::Sender::new(Vec::new()),
                 openings: AtomicU32::new(0),
                 closings: AtomicU32::new(0),
+                largest_batch: AtomicUsize::new(0),
             }),
         }
     }
@@ -114,6 +138,11 @@ impl Plugin {
 
     pub(crate) fn closings(&self) -> u32 {
         self.inner.closings.load(Ordering::SeqCst)
+    }
+
+    /// The most events that one delivery had.
+    pub(crate) fn largest_batch(&self) -> usize {
+        self.inner.largest_batch.load(Ordering::SeqCst)
     }
 
     /// How often it was asked about this item.
@@ -152,7 +181,7 @@ fn block() -> ! {
 impl Handler for Plugin {
     async fn handle(&self, callback: &Callback, cx: &HandleContext) -> Result<Vec<NewEvent>, HandlerError> {
         let key = callback.key().map_or("", |key| key).to_owned();
-        let item = Item { n: number(callback), key, attempt: cx.attempt };
+        let item = Item { n: number(callback), key, attempt: cx.attempt, replay: cx.replay };
         match self.act(&item) {
             Act::Take => Ok(vec![NewEvent::forwarding("test.event")]),
             Act::Refuse(failure) if failure.is_permanent() => Err(HandlerError::permanent(failure)),
@@ -168,6 +197,7 @@ impl Handler for Plugin {
 #[async_trait]
 impl Sink for Plugin {
     async fn deliver(&mut self, batch: &[Event], cx: &DeliverContext) -> Result<Outcomes, DeliveryError> {
+        self.inner.largest_batch.fetch_max(batch.len(), Ordering::SeqCst);
         let mut outcomes = Vec::new();
         let mut stopped = Vec::new();
         for event in batch {
@@ -176,7 +206,7 @@ impl Sink for Plugin {
                 outcomes.push(Outcome::NotTried);
                 continue;
             }
-            let item = Item { n: number(&event.callback), key: key.clone(), attempt: cx.attempt };
+            let item = Item { n: number(&event.callback), key: key.clone(), attempt: cx.attempt, replay: event.replay };
             match self.act(&item) {
                 Act::Take => outcomes.push(Outcome::Done),
                 Act::Refuse(failure) => {
@@ -287,7 +317,7 @@ fn number(callback: &Callback) -> u64 {
 /// Short waits, and few attempts.
 pub(crate) fn quick(options: ConsumerOptions) -> ConsumerOptions {
     ConsumerOptions {
-        attempts: 5,
+        attempts: Some(5),
         backoff: Backoff { first: Duration::from_millis(5), max: Duration::from_millis(40), factor: 2.0 },
         timeout: Duration::from_secs(20),
         park_after: Duration::from_millis(20),

@@ -18,7 +18,7 @@ async fn crashes_lose_nothing_and_keep_the_order_of_first_deliveries() {
     let mut appended = 0;
     for round in 1..=8 {
         let store = Store::open(folder.path());
-        let options = |options| ConsumerOptions { attempts: 1000, ..quick(options) };
+        let options = |options| ConsumerOptions { attempts: Some(1000), ..quick(options) };
         let pipeline = Pipeline::start(
             &store.journal,
             vec![handler("forward", &forward, &["file"], options(ConsumerOptions::handler()))],
@@ -116,7 +116,7 @@ async fn a_crash_keeps_the_attempts_that_were_committed() {
     let folder = tempfile::tempdir().unwrap();
     let refusing = Plugin::new(|_, _| Act::Refuse(Failure::retry("status 500")));
     let mut options = quick(ConsumerOptions::single(1));
-    options.attempts = 1000;
+    options.attempts = Some(1000);
     let store = Store::open(folder.path());
     let start = |http: &Plugin| {
         let forward = handler("forward", &Plugin::willing(), &["http"], quick(ConsumerOptions::handler()));

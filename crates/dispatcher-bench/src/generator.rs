@@ -1,0 +1,290 @@
+//! Sends requests over many connections from one thread with one epoll, and measures how long their answers take.
+
+use std::{
+    collections::VecDeque,
+    io::{ErrorKind, Read, Write},
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use hdrhistogram::Histogram;
+use memchr::memmem;
+use mio::{Events, Interest, Poll, Token, net::TcpStream};
+
+use crate::{load::Span, request::Request};
+
+/// How long no connection at all may get an answer.
+const STALLED_AFTER: Duration = Duration::from_secs(10);
+
+/// Open connections, and the requests that go over them.
+pub(crate) struct Generator {
+    poll: Poll,
+    events: Events,
+    received: Vec<u8>,
+    connections: Vec<Connection>,
+    request: Request,
+}
+
+struct Connection {
+    stream: TcpStream,
+    waits_since: Instant,
+    answer: Vec<u8>, // What has arrived of an answer that is not complete yet.
+}
+
+impl Generator {
+    /// Opens the connections.
+    pub(crate) fn connect(address: SocketAddr, n_connections: usize) -> Result<Self> {
+        let poll = Poll::new()?;
+        let connections = (0..n_connections).map(|idx| -> Result<Connection> {
+            let stream = std::net::TcpStream::connect(address).context("cannot connect")?;
+            stream.set_nodelay(true)?;
+            stream.set_nonblocking(true)?;
+            let mut stream = TcpStream::from_std(stream);
+            poll.registry().register(&mut stream, Token(idx), Interest::READABLE)?;
+            Ok(Connection { stream, waits_since: Instant::now(), answer: Vec::new() })
+        });
+        let connections = connections.collect::<Result<_>>()?;
+        let (events, received) = (Events::with_capacity(n_connections), vec![0; 16 * 1024]);
+        Ok(Self { poll, events, received, connections, request: Request::new(&address.to_string()) })
+    }
+
+    /// Keeps one request under way on each connection for `span`, reads what is still under way after it, and returns
+    /// the waits in nanoseconds.
+    pub(crate) fn send_in_turn(&mut self, span: Span) -> Result<Histogram<u64>> {
+        let mut waits = no_waits();
+        let mut answered = Vec::with_capacity(self.connections.len());
+        self.request.keep_fresh();
+        let until = Instant::now() + span.time();
+        let mut n_sent = 0;
+        for connection in self.connections.iter_mut().take(usize::try_from(span.requests).unwrap_or(usize::MAX)) {
+            connection.send(self.request.next(), Instant::now())?;
+            n_sent += 1;
+        }
+        let mut n_under_way = n_sent;
+        while n_under_way > 0 {
+            let heard = self.read(STALLED_AFTER, &mut answered)?;
+            ensure!(heard, "no answer on any of {n_under_way} connections for {STALLED_AFTER:?}");
+            for idx in answered.drain(..) {
+                let (now, connection) = (Instant::now(), &mut self.connections[idx]);
+                waits.saturating_record((now - connection.waits_since).as_nanos() as u64);
+                if now < until && n_sent < span.requests {
+                    connection.send(self.request.next(), now)?;
+                    n_sent += 1;
+                } else {
+                    n_under_way -= 1;
+                }
+            }
+        }
+        Ok(waits)
+    }
+
+    /// Sends `rate` requests per second for `span`, reads what is still under way after it, and returns the waits in
+    /// nanoseconds.
+    ///
+    /// A wait begins when the request is sent; but when it was due while all connections were busy, it begins then. So
+    /// that the server's stalls count in full, and the generator's own lateness, up to a millisecond, does not.
+    pub(crate) fn send_at(&mut self, rate: f64, span: Span) -> Result<Histogram<u64>> {
+        let mut waits = no_waits();
+        let mut answered = Vec::with_capacity(self.connections.len());
+        let mut idle: VecDeque<usize> = (0..self.connections.len()).collect();
+        let n_requests = ((span.seconds * rate) as u64).min(span.requests);
+        let (mut n_sent, mut n_answered, mut n_kept_waiting) = (0, 0, 0);
+        let began = Instant::now();
+        let due_at = |nth: u64| began + Duration::from_secs_f64(nth as f64 / rate);
+        let n_due_at = |now: Instant| (((now - began).as_secs_f64() * rate) as u64 + 1).min(n_requests);
+        let mut heard_at = began;
+        while n_answered < n_requests {
+            let now = Instant::now();
+            let n_due = n_due_at(now);
+            while n_sent < n_due
+                && let Some(idx) = idle.pop_front()
+            {
+                let since = if n_sent < n_kept_waiting { due_at(n_sent) } else { now };
+                self.connections[idx].send(self.request.next(), since)?;
+                n_sent += 1;
+            }
+            let has_next = n_sent < n_requests && !idle.is_empty();
+            let timeout = if has_next { due_at(n_sent).saturating_duration_since(now) } else { STALLED_AFTER };
+            let heard = self.read(timeout, &mut answered)?;
+            let now = Instant::now();
+            if heard || n_answered == n_sent {
+                heard_at = now;
+            }
+            let silence = now - heard_at;
+            ensure!(silence < STALLED_AFTER, "no answer to any of {} requests for {silence:?}", n_sent - n_answered);
+            if idle.is_empty() {
+                n_kept_waiting = n_due_at(now); // Up to now there was no connection for what was due.
+            }
+            for idx in answered.drain(..) {
+                waits.saturating_record((now - self.connections[idx].waits_since).as_nanos() as u64);
+                idle.push_back(idx);
+                n_answered += 1;
+            }
+        }
+        Ok(waits)
+    }
+
+    /// Waits for at most `timeout`, and adds the connections whose answers are complete to `answered`. False when nothing
+    /// at all came.
+    fn read(&mut self, timeout: Duration, answered: &mut Vec<usize>) -> Result<bool> {
+        match self.poll.poll(&mut self.events, Some(timeout)) {
+            Err(err) if err.kind() == ErrorKind::Interrupted => return Ok(true),
+            polled => polled?,
+        }
+        self.request.keep_fresh();
+        for event in &self.events {
+            let idx = event.token().0;
+            if self.connections[idx].read(&mut self.received)? {
+                answered.push(idx);
+            }
+        }
+        Ok(!self.events.is_empty())
+    }
+}
+
+fn no_waits() -> Histogram<u64> {
+    Histogram::new_with_max(60_000_000_000, 3).expect("valid bounds")
+}
+
+impl Connection {
+    fn send(&mut self, request: &[u8], waits_since: Instant) -> Result<()> {
+        self.waits_since = waits_since;
+        // With one small request under way, the socket's buffer always has room for it.
+        let n_sent = self.stream.write(request).context("cannot send a request")?;
+        ensure!(n_sent == request.len(), "sent only {n_sent} of {} bytes", request.len());
+        Ok(())
+    }
+
+    /// Reads once, which is enough: the poll is edge-triggered, and whatever arrives later wakes it again. Says whether
+    /// the answer is complete.
+    fn read(&mut self, received: &mut [u8]) -> Result<bool> {
+        let n_read = match self.stream.read(received) {
+            Err(err) if err.kind() == ErrorKind::WouldBlock => return Ok(false),
+            n_read => n_read.context("cannot read an answer")?,
+        };
+        ensure!(n_read > 0, "the server closed a connection");
+        if self.answer.is_empty() && is_complete(&received[..n_read])? {
+            return Ok(true);
+        }
+        self.answer.extend_from_slice(&received[..n_read]);
+        let complete = is_complete(&self.answer)?;
+        if complete {
+            self.answer.clear();
+        }
+        Ok(complete)
+    }
+}
+
+/// Whether `answer` is a whole response. Fails unless it is a 200 that says OK.
+pub(crate) fn is_complete(answer: &[u8]) -> Result<bool> {
+    let Some(head_len) = memmem::find(answer, b"\r\n\r\n").map(|at| at + 4) else { return Ok(false) };
+    let (head, body) = answer.split_at(head_len);
+    let Some(content_length) = content_length(head) else { bail!("no content-length: {}", printable(answer)) };
+    if body.len() < content_length {
+        return Ok(false);
+    }
+    let ok = answer.starts_with(b"HTTP/1.1 200 ") && memmem::find(body, br#""ActionStatus":"OK""#).is_some();
+    ensure!(ok, "not an OK: {}", printable(answer));
+    ensure!(body.len() == content_length, "more than one answer to one request: {}", printable(answer));
+    Ok(true)
+}
+
+pub(crate) fn content_length(head: &[u8]) -> Option<usize> {
+    const NAME: &[u8] = b"content-length:";
+    let line = memchr::memchr_iter(b'\n', head)
+        .map(|at| &head[at + 1..])
+        .find(|line| line.len() > NAME.len() && line[..NAME.len()].eq_ignore_ascii_case(NAME))?;
+    let value = &line[NAME.len()..];
+    let value = &value[..memchr::memchr(b'\r', value)?];
+    std::str::from_utf8(value).ok()?.trim().parse().ok()
+}
+
+fn printable(answer: &[u8]) -> String {
+    format!("{:?}", String::from_utf8_lossy(&answer[..answer.len().min(400)]))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        net::TcpListener,
+        sync::mpsc::{self, Receiver},
+        thread,
+    };
+
+    use super::*;
+
+    const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 21\r\n\r\n{\"ActionStatus\":\"OK\"}";
+
+    /// Answers on `n_connections` in the order in which they were made, one after the other, each `after` its request.
+    /// Says how many requests it got.
+    fn server(n_connections: usize, after: Duration) -> (SocketAddr, Receiver<u64>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let (say, said) = mpsc::channel();
+        thread::spawn(move || {
+            let mut streams: Vec<_> = (0..n_connections).map(|_| listener.accept().unwrap().0).collect();
+            let (mut n_requests, mut is_open) = (0, true);
+            while is_open {
+                is_open = false;
+                for stream in &mut streams {
+                    if stream.read(&mut [0; 4096]).is_ok_and(|n_read| n_read > 0) {
+                        (n_requests, is_open) = (n_requests + 1, true);
+                        thread::sleep(after);
+                        let _ = stream.write_all(OK);
+                    }
+                }
+            }
+            say.send(n_requests).unwrap();
+        });
+        (address, said)
+    }
+
+    #[test]
+    fn as_many_are_sent_as_were_asked_for() {
+        for (n_connections, n_requests) in [(1, 0), (1, 5), (4, 8), (8, 8)] {
+            for rate in [None, Some(10_000.0)] {
+                let (address, said) = server(n_connections, Duration::ZERO);
+                let mut generator = Generator::connect(address, n_connections).unwrap();
+                let span = Span::requests(n_requests);
+                let waits = match rate {
+                    None => generator.send_in_turn(span).unwrap(),
+                    Some(rate) => generator.send_at(rate, span).unwrap(),
+                };
+                assert_eq!(waits.len(), n_requests);
+                drop(generator);
+                assert_eq!(said.recv().unwrap(), n_requests, "{n_connections} connections, {rate:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_request_that_finds_no_connection_waits_from_when_it_was_due() {
+        let (address, _said) = server(1, Duration::from_millis(50));
+        let mut generator = Generator::connect(address, 1).unwrap();
+        // The second is due after 10 ms, and can be sent after 50.
+        let waits = generator.send_at(100.0, Span::requests(2)).unwrap();
+        assert!(waits.max() >= 90_000_000, "{} ns", waits.max());
+    }
+
+    #[test]
+    fn an_answer_is_complete_when_its_body_is() {
+        let answer = b"HTTP/1.1 200 OK\r\ndate: now\r\nContent-Length:  21\r\n\r\n{\"ActionStatus\":\"OK\"}";
+        for n_bytes in 0..answer.len() {
+            assert!(!is_complete(&answer[..n_bytes]).unwrap(), "{n_bytes}");
+        }
+        assert!(is_complete(answer).unwrap());
+    }
+
+    #[test]
+    fn whatever_is_not_an_ok_is_an_error() {
+        for answer in [
+            "HTTP/1.1 503 Service Unavailable\r\ncontent-length: 21\r\n\r\n{\"ActionStatus\":\"OK\"}",
+            "HTTP/1.1 200 OK\r\ncontent-length: 23\r\n\r\n{\"ActionStatus\":\"FAIL\"}",
+            "HTTP/1.1 200 OK\r\n\r\n",
+            "HTTP/1.1 200 OK\r\ncontent-length: 21\r\n\r\n{\"ActionStatus\":\"OK\"}HTTP",
+        ] {
+            assert!(is_complete(answer.as_bytes()).is_err(), "{answer}");
+        }
+    }
+}

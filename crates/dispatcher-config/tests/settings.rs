@@ -1,0 +1,104 @@
+//! What comes of a configuration that is right, with real plugins.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic, in its helpers as well")]
+
+use std::time::Duration;
+
+use dispatcher_config::{BackoffSettings, Config, JournalRule, Order, RunSettings, StartAt, WhenBlocked};
+use dispatcher_core::{ByteSize, Registry, TimeSpan, Timestamp};
+use handler_forward as _;
+use sink_log as _;
+
+const HEAD: &str = "
+[[apps]]
+sdk_app_id = 1
+name = \"main\"
+signature = \"off\"
+
+[handlers.everything]
+type = \"forward\"
+sinks = [\"console\"]
+";
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+#[track_caller]
+fn read(sections: &str) -> Config {
+    let registry = Registry::collect(&[]).unwrap();
+    let text = format!("{HEAD}{sections}");
+    Config::parse("f.toml", &text, &registry, &|_| None).unwrap_or_else(|err| panic!("{err}\nin:\n{text}"))
+}
+
+#[test]
+fn what_is_left_out_has_its_default() {
+    let config = read("[sinks.console]\ntype = \"log\"\n[commands.\"Group.*\"]\n");
+    let handler = RunSettings {
+        lanes: 4,
+        batch: 64,
+        attempts: Some(20),
+        give_up_after: Some(72 * HOUR),
+        backoff: BackoffSettings { first: Duration::from_secs(1), max: HOUR / 6, factor: 2.0 },
+        timeout: Duration::from_secs(30),
+        order: Order::Key,
+        rate: None,
+        start: StartAt::End,
+        threads: 1,
+    };
+    assert_eq!(config.handlers[0].run, handler);
+    assert_eq!(config.sinks[0].run, RunSettings { lanes: 1, batch: 512, ..handler });
+    assert!(config.handlers[0].enabled && config.sinks[0].enabled);
+    assert_eq!(config.journal.keep_for.get(), 72 * HOUR);
+    assert_eq!(config.journal.max_size.get(), None);
+    assert_eq!(config.journal.when_blocked, WhenBlocked::Block);
+    assert_eq!(config.journal.keep_dead_letters_for.get(), None);
+    assert_eq!((config.commands[0].journal, config.commands[0].keep_for), (JournalRule::Always, None));
+}
+
+#[test]
+fn what_is_written_is_what_counts() {
+    let config = read(
+        "
+[handlers.other]
+type = \"forward\"
+enabled = false
+attempts = 3
+give_up_after = \"off\"
+start = 2026-01-02T08:00:00+08:00
+sinks = [\"console\"]
+
+[sinks.console]
+type = \"log\"
+enabled = false
+batch = 7
+attempts = \"off\"
+give_up_after = \"90m\"
+start = \"oldest\"
+order = \"none\"
+rate = \"30/m\"
+threads = 2
+
+[commands.\"Group.*\"]
+keep_for = \"1h\"
+
+[journal]
+keep_for = \"10d\"
+max_size = \"16MiB\"
+when_blocked = \"dead-letter\"
+keep_dead_letters_for = \"30d\"
+",
+    );
+    let other = config.handlers.iter().find(|handler| handler.name == "other").unwrap();
+    assert!(!other.enabled && !config.sinks[0].enabled);
+    assert_eq!((other.run.attempts, other.run.give_up_after), (Some(3), None));
+    // Midnight in UTC, as a time of TOML's own.
+    assert_eq!(other.run.start, StartAt::Time(Timestamp::from_millis(1_767_312_000_000)));
+    let run = config.sinks[0].run;
+    assert_eq!((run.batch, run.attempts, run.give_up_after), (7, None, Some(HOUR * 3 / 2)));
+    assert_eq!((run.order, run.start, run.threads), (Order::None, StartAt::Oldest, 2));
+    assert_eq!(run.rate.map(|rate| rate.to_string()).as_deref(), Some("30/m"));
+    assert_eq!(config.commands[0].keep_for, Some(HOUR));
+    assert_eq!(config.journal.keep_for.get(), 240 * HOUR);
+    assert_eq!(config.journal.max_size.get(), Some(ByteSize::mib(16)));
+    assert_eq!(config.journal.when_blocked, WhenBlocked::DeadLetter);
+    assert_eq!(config.journal.keep_dead_letters_for.get().map(TimeSpan::get), Some(720 * HOUR));
+}

@@ -1,0 +1,46 @@
+//! Asks a dispatcher, running or not, what is in its journal and how it is, and tells it what to do.
+//!
+//! - What can be asked, and what is answered: [`Request`] and [`Answer`].
+//! - What people type for a callback, an event, a row, a dead letter: [`Id`].
+//! - Asking the dispatcher that runs, through the socket beside its journal: [`Client`].
+//! - Answering there: [`Server`].
+//! - What is done for a request: [`Operations`]. The server uses it, and so does the command line when no dispatcher runs:
+//!   there is one way to do each thing.
+//!
+//! Bodies, data and queries are what people write to each other: they are in no answer unless the request asks for
+//! contents, and in no log line. It knows no command line and no configuration.
+
+mod answer;
+mod client;
+mod dead;
+mod find;
+mod id;
+mod moment;
+mod operations;
+mod overview;
+mod replay;
+mod request;
+mod search;
+mod server;
+mod socket;
+mod status;
+mod story;
+mod upkeep;
+mod wire;
+
+pub use answer::{
+    Answer, AttemptView, BackedUp, CallbackView, Checked, Compacted, DamagedView, DeadItem, DeadView, Done, EventView,
+    Progress, ReplayPlan, ReplayView,
+};
+pub use client::{Client, ClientError};
+pub use id::{Id, IdPrefix, InvalidId};
+pub use moment::Moment;
+pub use operations::{Asker, Configured, Gone, Operations, Selects, Setup};
+pub use request::{DeadFilter, DeadSelection, Request, Search};
+pub use server::Server;
+pub use status::{
+    ConsumerState, ConsumerView, HeldUpView, JournalStatus, KeyView, Running, SkippedView, Status, StreamStatus,
+    WorkView,
+};
+pub use story::{EventStory, Happening, Outcome, Stage, Story};
+pub use wire::socket_path;

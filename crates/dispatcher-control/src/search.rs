@@ -1,0 +1,304 @@
+//! Lists callbacks and events: newest or oldest, and what comes.
+
+use std::time::Duration;
+
+use dispatcher_core::{Callback, CommandPattern, Timestamp};
+use dispatcher_journal::{CallbackRow, EventRow, JournalError, Reader, Row, Stream};
+use memchr::memmem::Finder;
+
+use crate::{
+    Answer, Asker, CallbackView, DamagedView, Done, EventView, Search,
+    answer::names,
+    operations::{Meter, Stop},
+};
+
+/// How many rows are read at once, and how many bytes of them about.
+const PAGE: u64 = 256;
+const PAGE_BYTES: usize = 4 << 20;
+
+/// How often a follower looks for what has come; that costs no disk access.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// The most that can be gathered to be shown: their seqs are kept in memory.
+const MOST: u64 = 1_000_000;
+
+pub(crate) fn callbacks(reader: &mut Reader, search: &Search, asker: &mut dyn Asker) -> Result<Done, Stop> {
+    list::<CallbackRow>(reader, search, asker)
+}
+
+pub(crate) fn events(reader: &mut Reader, search: &Search, asker: &mut dyn Asker) -> Result<Done, Stop> {
+    list::<EventRow>(reader, search, asker)
+}
+
+fn list<T: Listed>(reader: &mut Reader, search: &Search, asker: &mut dyn Asker) -> Result<Done, Stop> {
+    let criteria = Criteria::new(search)?;
+    let end = reader.end(T::STREAM);
+    let (first, last) = range::<T>(reader, search, end)?;
+    let mut found = Found::default();
+    let limit = if search.limit == 0 { MOST } else { search.limit.min(MOST) };
+    if search.oldest {
+        forwards::<T>(reader, &criteria, (first, last), limit, &mut found, &mut Meter::new("searching", asker))?;
+    } else {
+        backwards::<T>(reader, &criteria, (first, last), limit, &mut found, &mut Meter::new("searching", asker))?;
+    }
+    let n = found.seqs.len() as u64;
+    for seq in found.seqs {
+        tell(T::one(reader, seq)?, search.contents, asker)?;
+    }
+    if search.follow {
+        follow::<T>(reader, &criteria, end, search.contents, asker)?;
+    }
+    let note = (found.n_unread > 0)
+        .then(|| format!("{} damaged rows could not be searched; without a filter they are listed", found.n_unread));
+    Ok(Done { n, of: None, more: found.more, note })
+}
+
+/// The first and the last seq that may be listed; empty when the first is larger.
+fn range<T: Listed>(reader: &mut Reader, search: &Search, end: u64) -> Result<(u64, u64), JournalError> {
+    let oldest = reader.floor(T::STREAM) + 1;
+    let first = match search.since {
+        None => oldest,
+        Some(since) => reader.first_at(T::STREAM, Timestamp::from_millis(since))?.unwrap_or(end + 1),
+    };
+    let last = match search.until {
+        None => end,
+        Some(until) => reader.first_at(T::STREAM, Timestamp::from_millis(until))?.map_or(end, |seq| seq - 1),
+    };
+    Ok((first.max(oldest), last.min(end)))
+}
+
+/// What is to be listed, by seq, and what is known beside it.
+#[derive(Default)]
+struct Found {
+    /// From the oldest on.
+    seqs: Vec<u64>,
+    /// Whether there are more.
+    more: bool,
+    /// How many damaged rows there were of which nobody knows whether they are wanted.
+    n_unread: u64,
+}
+
+impl Found {
+    fn takes<T: Listed>(&mut self, row: &Row<T>, criteria: &Criteria<'_>) -> bool {
+        match row {
+            Row::Intact(item) => item.is_let_through(criteria),
+            Row::Damaged { .. } if criteria.is_any => true,
+            Row::Damaged { .. } => {
+                self.n_unread += 1;
+                false
+            }
+        }
+    }
+}
+
+/// The oldest of the range, to the limit.
+fn forwards<T: Listed>(
+    reader: &mut Reader,
+    criteria: &Criteria<'_>,
+    (first, last): (u64, u64),
+    limit: u64,
+    found: &mut Found,
+    meter: &mut Meter<'_>,
+) -> Result<(), Stop> {
+    let mut after = first.saturating_sub(1);
+    while after < last {
+        meter.at(after - first.saturating_sub(1), last + 1 - first)?;
+        let rows = T::page(reader, after, usize_of(PAGE.min(last - after)), PAGE_BYTES)?;
+        let Some(read) = rows.last().map(T::seq_of) else { break };
+        for row in rows.iter().filter(|row| T::seq_of(row) <= last) {
+            if found.takes(row, criteria) {
+                if found.seqs.len() as u64 == limit {
+                    found.more = true;
+                    return Ok(());
+                }
+                found.seqs.push(T::seq_of(row));
+            }
+        }
+        after = read;
+    }
+    Ok(())
+}
+
+/// The newest of the range, to the limit: page by page from the end, each page read from its beginning.
+fn backwards<T: Listed>(
+    reader: &mut Reader,
+    criteria: &Criteria<'_>,
+    (first, last): (u64, u64),
+    limit: u64,
+    found: &mut Found,
+    meter: &mut Meter<'_>,
+) -> Result<(), Stop> {
+    let mut upto = last;
+    while upto >= first.max(1) && !found.more {
+        meter.at(last - upto, last + 1 - first)?;
+        let from = upto.saturating_sub(PAGE - 1).max(first).max(1);
+        let mut page = Vec::new();
+        let mut after = from - 1;
+        while after < upto {
+            let rows = T::page(reader, after, usize_of(upto - after), PAGE_BYTES)?;
+            let Some(read) = rows.last().map(T::seq_of) else { break };
+            let rows = rows.iter().filter(|row| T::seq_of(row) <= upto);
+            page.extend(rows.filter(|row| found.takes(row, criteria)).map(T::seq_of));
+            after = read;
+        }
+        let room = limit - found.seqs.len() as u64;
+        found.more = page.len() as u64 > room;
+        found.seqs.extend(page.into_iter().rev().take(usize_of(room)));
+        upto = from - 1;
+    }
+    found.seqs.reverse();
+    Ok(())
+}
+
+/// What comes behind `after`, until nobody wants it any more.
+fn follow<T: Listed>(
+    reader: &mut Reader,
+    criteria: &Criteria<'_>,
+    mut after: u64,
+    contents: bool,
+    asker: &mut dyn Asker,
+) -> Result<(), Stop> {
+    loop {
+        if reader.end(T::STREAM) <= after {
+            asker.wait(LOOK)?;
+            continue;
+        }
+        let rows = T::page(reader, after, usize_of(PAGE), PAGE_BYTES)?;
+        for row in rows {
+            after = T::seq_of(&row);
+            if Found::default().takes(&row, criteria) {
+                tell(row, contents, asker)?;
+            }
+        }
+    }
+}
+
+fn tell<T: Listed>(row: Row<T>, contents: bool, asker: &mut dyn Asker) -> Result<(), Stop> {
+    let answer = match row {
+        Row::Intact(item) => item.answer(contents),
+        Row::Damaged { seq, reason } => Answer::Damaged(DamagedView::new(T::STREAM, seq, reason)),
+    };
+    Ok(asker.tell(answer)?)
+}
+
+fn usize_of(n: u64) -> usize {
+    usize::try_from(n).unwrap_or(usize::MAX)
+}
+
+/// What a row of a stream has to be to be listed.
+pub(crate) struct Criteria<'a> {
+    app: Option<&'a str>,
+    command: Option<CommandPattern>,
+    key: Option<&'a str>,
+    text: Option<Finder<'a>>,
+    handler: Option<&'a str>,
+    sink: Option<&'a str>,
+    event_type: Option<&'a str>,
+    /// Whether every row is.
+    is_any: bool,
+}
+
+impl<'a> Criteria<'a> {
+    fn new(search: &'a Search) -> Result<Criteria<'a>, Stop> {
+        let Search { app, command, key, text, handler, sink, event_type, .. } = search;
+        let filters = [app, command, key, text, handler, sink, event_type];
+        Ok(Criteria {
+            app: app.as_deref(),
+            command: pattern(command.as_deref())?,
+            key: key.as_deref(),
+            text: text.as_deref().map(Finder::new),
+            handler: handler.as_deref(),
+            sink: sink.as_deref(),
+            event_type: event_type.as_deref(),
+            is_any: filters.iter().all(|filter| filter.is_none()),
+        })
+    }
+
+    fn lets_through(&self, callback: &Callback, key: Option<&str>, contents: &[u8]) -> bool {
+        self.app.is_none_or(|app| is_app(app, callback.app().sdk_app_id(), callback.app().name()))
+            && self.command.as_ref().is_none_or(|pattern| pattern.selects(callback.command().as_str()))
+            && self.key.is_none_or(|wanted| key == Some(wanted))
+            && self.text.as_ref().is_none_or(|text| text.find(contents).is_some())
+    }
+}
+
+/// Whether a person means this app: by its name, or by its SDKAppID.
+pub(crate) fn is_app(wanted: &str, sdk_app_id: u64, name: &str) -> bool {
+    wanted == name || wanted.parse() == Ok(sdk_app_id)
+}
+
+/// The pattern that a person wrote, if it is one.
+pub(crate) fn pattern(command: Option<&str>) -> Result<Option<CommandPattern>, Stop> {
+    command.map(CommandPattern::new).transpose().map_err(|err| Stop::Failed(err.to_string()))
+}
+
+/// A kind of row that can be listed.
+trait Listed: Sized {
+    const STREAM: Stream;
+
+    fn page(reader: &mut Reader, after: u64, rows: usize, bytes: usize) -> Result<Vec<Row<Self>>, JournalError>;
+    fn one(reader: &mut Reader, seq: u64) -> Result<Row<Self>, JournalError>;
+    fn seq(&self) -> u64;
+    fn is_let_through(&self, criteria: &Criteria<'_>) -> bool;
+    fn answer(&self, contents: bool) -> Answer;
+
+    fn seq_of(row: &Row<Self>) -> u64 {
+        match row {
+            Row::Intact(item) => item.seq(),
+            Row::Damaged { seq, .. } => *seq,
+        }
+    }
+}
+
+impl Listed for CallbackRow {
+    const STREAM: Stream = Stream::Callbacks;
+
+    fn page(reader: &mut Reader, after: u64, rows: usize, bytes: usize) -> Result<Vec<Row<Self>>, JournalError> {
+        reader.callbacks(after, rows, bytes)
+    }
+
+    fn one(reader: &mut Reader, seq: u64) -> Result<Row<Self>, JournalError> {
+        reader.callback(seq)
+    }
+
+    fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    fn is_let_through(&self, criteria: &Criteria<'_>) -> bool {
+        let callback = &self.callback;
+        criteria.lets_through(callback, callback.key().map(AsRef::as_ref), callback.body_bytes())
+    }
+
+    fn answer(&self, contents: bool) -> Answer {
+        Answer::Callback(CallbackView::new(self, contents))
+    }
+}
+
+impl Listed for EventRow {
+    const STREAM: Stream = Stream::Events;
+
+    fn page(reader: &mut Reader, after: u64, rows: usize, bytes: usize) -> Result<Vec<Row<Self>>, JournalError> {
+        reader.events(after, rows, bytes)
+    }
+
+    fn one(reader: &mut Reader, seq: u64) -> Result<Row<Self>, JournalError> {
+        reader.event(seq)
+    }
+
+    fn seq(&self) -> u64 {
+        self.event.seq
+    }
+
+    fn is_let_through(&self, criteria: &Criteria<'_>) -> bool {
+        let event = &self.event;
+        criteria.handler.is_none_or(|handler| *event.handler == *handler)
+            && criteria.event_type.is_none_or(|wanted| *event.event_type == *wanted)
+            && criteria.sink.is_none_or(|sink| names(&self.sinks).any(|name| name == sink))
+            && criteria.lets_through(&event.callback, event.key.as_deref(), event.data_json())
+    }
+
+    fn answer(&self, contents: bool) -> Answer {
+        Answer::Event(EventView::new(self, contents))
+    }
+}
