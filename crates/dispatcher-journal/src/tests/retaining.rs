@@ -496,3 +496,19 @@ fn a_page_that_cannot_be_read_does_not_hold_up_the_rest() {
     assert_eq!(journal.reader().unwrap().floor(Stream::Callbacks), end);
     assert_eq!(left(&journal), (none(), none()));
 }
+
+#[test]
+fn rules_that_change_are_applied_to_what_was_looked_at_before() {
+    let place = Place::new();
+    let with = |pattern: &str| Retention { rules: vec![rule(pattern, Duration::ZERO)], ..Retention::keeping(long()) };
+    let journal = place.open_with(with("State.*"));
+    journal.register(CONSUMER, Stream::Callbacks, Start::Oldest).unwrap();
+    append_all(&journal, &["Group.A", "State.B", "C2C.C", "Group.D"].map(|command| callback_of(command, None)));
+    commit(&journal, progress(CONSUMER, 4)).unwrap();
+    trim(&journal);
+    assert_eq!(left(&journal).0, Seqs(vec![1, 3, 4]));
+    journal.close();
+    let journal = place.open_with(with("Group.*"));
+    trim(&journal);
+    assert_eq!(left(&journal).0, range(3, 3));
+}
