@@ -7,10 +7,15 @@
 //! - Appending callbacks: a [`Port`] for each intake thread.
 //! - What a consumer commits: [`Commit`], with [`Emitted`], [`Pending`] and [`Dead`].
 //! - Reading back: [`Reader`], with a [`Row`] for every seq, intact or damaged.
+//! - Changing what is beside the flow of items: [`Journal::change`] with a [`Change`].
+//! - Deleting what is old: [`Retention`], [`Overdue`], [`Journal::held_up`].
+//! - For people: [`Reader::check`], [`Reader::backup`], [`Journal::compact`].
 //!
-//! Inside: `schema` opens the file, `writer` is the thread, `transaction` what it does to the tables, `row` the format
-//! of a row and its checksum, `dedupe` the memory of repeats, `upkeep` the write-ahead log, `tail` the newest rows in
-//! memory.
+//! Inside, the file: `schema` opens it, `filesystem` judges where it lies, `migration` has its formats, `safety_copy` keeps
+//! what an older one was, `mend` and `row` have the checksums. The writer: `writer` is the thread, `transaction` and `changes`
+//! what it does to the tables, `dedupe` the memory of repeats, `upkeep` the write-ahead log, `tail` the newest rows in memory.
+//! Retention: `trimmer` decides when, `trim` and `sundries` delete, `blocks` knows which callbacks are referred to, `holds`
+//! what consumers need, `evict` lets go of what those who do not run never did, `gone` is what readers pass over.
 
 mod backup;
 mod blocks;

@@ -67,8 +67,8 @@ pub struct HeldUp {
 
 /// Up to where consumers are to let go of what they have not got to: by seq, zero where nothing is overdue. Never falls.
 ///
-/// Only with [`WhenBlocked::DeadLetter`] and [`WhenBlocked::Skip`]. A running consumer follows it by its own commits; of
-/// those that do not run, the journal sees to it.
+/// Only with [`WhenBlocked::DeadLetter`] and [`WhenBlocked::Skip`]. A running consumer follows it by its own commits; to those
+/// that have not been registered a minute after the start, nor committed anything, the journal sees itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Overdue {
     /// In the callbacks.

@@ -35,6 +35,8 @@ const ROUND: (Duration, Duration) = (Duration::from_millis(50), Duration::from_s
 /// For how long a step that is due lets others go first, and how long it then waits between steps.
 const STARVED: Duration = Duration::from_secs(10);
 const SELDOM: Duration = Duration::from_millis(100);
+/// How long after the start those that will run have to say so, before something is taken from those that do not.
+const GRACE: Duration = Duration::from_secs(60);
 /// How many rows more are called overdue at a time while the file is too large.
 const PRESSED: u64 = 1000;
 
@@ -52,6 +54,7 @@ pub(crate) enum Step {
 
 #[derive(Clone, Copy, Debug)]
 enum Stage {
+    Rules,
     Hold,
     Evict,
     Prefix(Stream),
@@ -68,6 +71,8 @@ enum Stage {
 pub(crate) struct Trimmer {
     retention: Retention,
     rules: Rules,
+    /// Whether the file says which rules its cursors looked with.
+    has_rules: bool,
     stages: Vec<Stage>,
     /// The stage under way; zero between rounds as well.
     stage: usize,
@@ -85,16 +90,18 @@ pub(crate) struct Trimmer {
     held: [Option<HeldUp>; 2],
     /// Dead letters made so far of a consumer that is let go of.
     buried: HashMap<Arc<str>, u64>,
+    /// From when on consumers that have not asked for anything count as not running.
+    pub(crate) known_from: Instant,
     is_full: bool,
     is_vacuuming: bool,
     is_failing: bool,
 }
 
 impl Trimmer {
-    pub(crate) fn new(retention: Retention, tables: &mut Tables<'_>, shared: &Shared) -> Result<Trimmer, Trouble> {
+    pub(crate) fn new(retention: Retention, tables: &Tables<'_>, shared: &Shared) -> Result<Trimmer, Trouble> {
         let rules = Rules::new(retention.clone());
         let shorter = rules.shorter();
-        let mut stages = vec![Stage::Hold, Stage::Evict];
+        let mut stages = vec![Stage::Rules, Stage::Hold, Stage::Evict];
         for stream in [Stream::Events, Stream::Callbacks] {
             stages.push(Stage::Prefix(stream));
             stages.extend(shorter.iter().map(|&keep| Stage::Sweep(stream, keep)));
@@ -104,18 +111,13 @@ impl Trimmer {
         stages.extend([Stage::Records, Stage::Dead, Stage::Vacuum]);
 
         // A sweep that looked with other rules has to look again.
-        let (connection, text) = (tables.connection(), rules.text());
-        if meta::get::<String>(connection, "rules")?.as_deref() != Some(&text) {
-            tables.transact(|tables| {
-                tables.begin()?;
-                tables.connection().execute("DELETE FROM meta WHERE key GLOB '*_sweep *'", [])?;
-                Ok(meta::set(tables.connection(), "rules", &text)?)
-            })?;
-        }
+        let connection = tables.connection();
+        let has_rules = meta::get::<String>(connection, "rules")?.as_deref() == Some(&rules.text());
         let mut cursors = HashMap::new();
         for &keep in &shorter {
             for stream in [Stream::Callbacks, Stream::Events] {
-                cursors.insert((stream, keep), meta::number(connection, &trim::cursor_key(stream, keep))?);
+                let stored = meta::number(connection, &trim::cursor_key(stream, keep))?;
+                cursors.insert((stream, keep), if has_rules { stored } else { 0 });
             }
         }
         shared.overdue.send_replace(Overdue { policy: retention.when_blocked, ..Overdue::default() });
@@ -124,6 +126,7 @@ impl Trimmer {
         Ok(Trimmer {
             retention,
             rules,
+            has_rules,
             stages,
             stage: 0,
             every: (shortest / 20).clamp(ROUND.0, ROUND.1),
@@ -135,6 +138,7 @@ impl Trimmer {
             pressed: [0; 2],
             held: [None, None],
             buried: HashMap::new(),
+            known_from: now + GRACE,
             is_full: false,
             is_vacuuming: false,
             is_failing: false,
@@ -194,6 +198,18 @@ impl Trimmer {
     fn take(&mut self, stage: Stage, tables: &mut Tables<'_>, shared: &Shared) -> Result<bool, Trouble> {
         let count = |of: &std::sync::atomic::AtomicU64, n: u64| of.fetch_add(n, Ordering::Relaxed);
         match stage {
+            Stage::Rules if self.has_rules => Ok(false),
+            Stage::Rules => {
+                // Not at the start: a disk that is full must not keep it from coming up.
+                let text = self.rules.text();
+                tables.transact(|tables| {
+                    tables.begin()?;
+                    tables.connection().execute("DELETE FROM meta WHERE key GLOB '*_sweep *'", [])?;
+                    Ok(meta::set(tables.connection(), "rules", &text)?)
+                })?;
+                self.has_rules = true;
+                Ok(true)
+            }
             Stage::Hold => self.look_for_holds(tables, shared).map(|()| false),
             Stage::Evict => self.evict(tables, shared),
             Stage::Prefix(stream) => {

@@ -50,8 +50,8 @@ pub(crate) fn run(
     let _watch = Watch(shared);
     let upkeep = Upkeep::new(&mut connection);
     let poisoned = match upkeep.map_err(Trouble::from).and_then(|upkeep| {
-        let mut tables = Tables::new(&connection)?;
-        let trimmer = retention.map(|retention| Trimmer::new(retention, &mut tables, shared)).transpose()?;
+        let tables = Tables::new(&connection)?;
+        let trimmer = retention.map(|retention| Trimmer::new(retention, &tables, shared)).transpose()?;
         vacuum::measure(&connection, shared)?;
         Ok(Writer::new(shared, tables, upkeep, trimmer, dedupe))
     }) {

@@ -36,8 +36,8 @@ fn pending(seq: u64) -> Pending {
 
 /// Of everything something.
 fn fill_all(journal: &Journal) {
-    fill(journal, 1500);
     journal.register("sink:a", Stream::Events, Start::Oldest).unwrap();
+    fill(journal, 1500);
     let attempt =
         Attempt { seq: 700, n: 1, at: Timestamp::from_millis(9), error: Some("no".to_owned()), response: None };
     let all = Commit {

@@ -107,8 +107,8 @@ fn what_everybody_is_done_with_goes_and_its_seqs_never_come_again() {
 fn what_a_consumer_still_needs_stays_and_it_is_named() {
     let place = Place::new();
     let journal = place.open_with(nothing());
-    fill(&journal, 40);
     journal.register("sink:slow", Stream::Events, Start::Oldest).unwrap();
+    fill(&journal, 40);
     trim(&journal);
     assert_eq!(left(&journal), (range(1, 40), range(1, 40)));
     let held = journal.held_up().unwrap();
@@ -284,7 +284,7 @@ fn space_is_returned_and_all_of_it_when_asked_for() {
 fn those_who_do_not_run_are_let_go_of_as_the_policy_says() {
     for policy in [WhenBlocked::Skip, WhenBlocked::DeadLetter] {
         let place = Place::new();
-        let journal = place.open_with(nothing());
+        let journal = place.open();
         fill(&journal, 250);
         journal.register("sink:a", Stream::Events, Start::Oldest).unwrap();
         journal.register("sink:c", Stream::Events, Start::Oldest).unwrap();
@@ -369,9 +369,11 @@ fn replay(target: &str, dead_of: Option<&str>) -> NewReplay {
 fn a_dead_letter_outlives_its_row_and_its_callback_comes_back_for_new_events() {
     let place = Place::new();
     let journal = place.open_with(nothing());
+    journal.register("handler:holds", Stream::Callbacks, Start::Oldest).unwrap();
     fill(&journal, 30);
     let attempt = Attempt { seq: 7, n: 1, at: Timestamp::from_millis(9), error: Some("no".to_owned()), response: None };
     commit(&journal, Commit { dead: vec![dead(7)], attempts: vec![attempt], ..progress(CONSUMER, 30) }).unwrap();
+    change(&journal, Change::Drop { consumer: "handler:holds".into() });
     trim(&journal);
     assert_eq!(left(&journal), (none(), none()), "it has a copy, and blocks nothing");
     let id = change(&journal, Change::BeginReplay(replay(CONSUMER, Some(CONSUMER))));
@@ -457,8 +459,8 @@ fn what_goes_with_the_rows_goes_too() {
 fn progress_keeps_what_tells_of_rows_that_are_left() {
     let place = Place::new();
     let journal = place.open_with(nothing());
-    fill(&journal, 20);
     journal.register("sink:s", Stream::Events, Start::Oldest).unwrap();
+    fill(&journal, 20);
     journal.hook(|hooked| {
         let notes = "INSERT INTO progress VALUES ('sink:s', 3, 100), ('sink:s', 6, 200), ('sink:s', 9, 300)";
         hooked.tables.connection().execute_batch(notes).unwrap();
@@ -493,4 +495,20 @@ fn a_page_that_cannot_be_read_does_not_hold_up_the_rest() {
     trim(&journal);
     assert_eq!(journal.reader().unwrap().floor(Stream::Callbacks), end);
     assert_eq!(left(&journal), (none(), none()));
+}
+
+#[test]
+fn rules_that_change_are_applied_to_what_was_looked_at_before() {
+    let place = Place::new();
+    let with = |pattern: &str| Retention { rules: vec![rule(pattern, Duration::ZERO)], ..Retention::keeping(long()) };
+    let journal = place.open_with(with("State.*"));
+    journal.register(CONSUMER, Stream::Callbacks, Start::Oldest).unwrap();
+    append_all(&journal, &["Group.A", "State.B", "C2C.C", "Group.D"].map(|command| callback_of(command, None)));
+    commit(&journal, progress(CONSUMER, 4)).unwrap();
+    trim(&journal);
+    assert_eq!(left(&journal).0, Seqs(vec![1, 3, 4]));
+    journal.close();
+    let journal = place.open_with(with("Group.*"));
+    trim(&journal);
+    assert_eq!(left(&journal).0, range(3, 3));
 }

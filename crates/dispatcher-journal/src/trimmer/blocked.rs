@@ -1,6 +1,10 @@
 //! What keeps overdue rows from going: who that is, what is said about it, and what becomes of it.
 
-use std::{mem, sync::atomic::Ordering, time::Duration};
+use std::{
+    mem,
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
 
 use dispatcher_core::Timestamp;
 use tracing::{info, warn};
@@ -51,6 +55,9 @@ impl Trimmer {
 
     /// Takes what is overdue from those who do not run.
     pub(super) fn evict(&mut self, tables: &mut Tables<'_>, shared: &Shared) -> Result<bool, Trouble> {
+        if Instant::now() < self.known_from {
+            return Ok(false);
+        }
         let overdue = *shared.overdue.borrow();
         for stream in [Stream::Callbacks, Stream::Events] {
             let upto = overdue.of(stream);

@@ -17,9 +17,10 @@ impl Hooked<'_, '_> {
         *lock(&self.shared.tail) = Tail::default();
     }
 
-    /// A whole round of retention, and what was left of the one under way.
+    /// A whole round of retention, and what was left of the one under way. Who runs has said so by now.
     pub(crate) fn trim(&mut self) {
         let trimmer = self.trimmer.as_mut().unwrap();
+        trimmer.known_from = std::time::Instant::now();
         while trimmer.step(self.tables, self.shared).unwrap() == Step::Worked {}
         while trimmer.step(self.tables, self.shared).unwrap() == Step::Worked {}
     }
