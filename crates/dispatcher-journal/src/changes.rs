@@ -188,6 +188,8 @@ impl Tables<'_> {
         )?;
         let id = self.connection().last_insert_rowid();
         let consumer: Arc<str> = format!("replay:{id}").into();
+        // Whoever makes it runs it.
+        self.running.insert(consumer.clone());
         self.put_consumer(consumer, replay.stream, (first - 1).min(last))?;
         Ok(id.cast_unsigned())
     }

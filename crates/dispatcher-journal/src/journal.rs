@@ -68,14 +68,27 @@ impl Journal {
         Port::new(self.inner.shared.clone())
     }
 
-    /// The checkpoint of a consumer, such as `handler:forward` or `sink:archive`. When the consumer is first seen, where
-    /// it starts is stored as its checkpoint. Blocks until that is durable.
+    /// The checkpoint of a consumer that is about to run, such as `handler:forward` or `sink:archive`. When the consumer is
+    /// first seen, where it starts is stored as its checkpoint. Blocks until that is durable.
     ///
     /// # Errors
     /// When it is registered for another stream, or cannot be stored.
     pub fn register(&self, consumer: &str, stream: Stream, start: Start) -> Result<u64, JournalError> {
+        self.place(consumer, stream, start, true)
+    }
+
+    /// The same for a consumer that does not run now: it has its place from here on, and retention does not wait for it to
+    /// let go of anything by itself.
+    ///
+    /// # Errors
+    /// As [`register`](Journal::register).
+    pub fn reserve(&self, consumer: &str, stream: Stream, start: Start) -> Result<u64, JournalError> {
+        self.place(consumer, stream, start, false)
+    }
+
+    fn place(&self, consumer: &str, stream: Stream, start: Start, runs: bool) -> Result<u64, JournalError> {
         let (reply, answer) = mpsc::sync_channel(1);
-        self.inner.shared.request(Request::Register { consumer: consumer.into(), stream, start, reply })?;
+        self.inner.shared.request(Request::Register { consumer: consumer.into(), stream, start, runs, reply })?;
         answer.recv().unwrap_or(Err(JournalError::Closed))
     }
 

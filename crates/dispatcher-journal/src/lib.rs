@@ -33,6 +33,7 @@ mod find;
 mod gone;
 mod holds;
 mod journal;
+mod last_row;
 mod letters;
 mod lookup;
 mod mend;

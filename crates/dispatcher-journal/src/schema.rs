@@ -15,7 +15,7 @@ use tracing::{info, warn};
 use crate::{
     OpenError, Sync,
     filesystem::{Ground, ground},
-    mend,
+    last_row, mend,
     migration::{FORMAT, migrate},
     safety_copy,
 };
@@ -143,6 +143,7 @@ fn prepare(path: &Path, sync: Sync) -> Result<Connection, OpenError> {
         migrate(&mut connection, found).map_err(failed)?;
     }
     mend::mend(&connection).map_err(failed)?;
+    last_row::mend(&connection).map_err(failed)?;
     Ok(connection)
 }
 

@@ -108,6 +108,8 @@ pub(crate) enum Request {
         consumer: Arc<str>,
         stream: Stream,
         start: Start,
+        /// Whether it is about to run.
+        runs: bool,
         reply: RegisterReply,
     },
     Change {

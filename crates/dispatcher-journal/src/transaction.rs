@@ -15,6 +15,7 @@ use crate::{
     blocks::LastBlock,
     find,
     gone::{self, Gone},
+    last_row,
     mend::checkpoint_crc,
     row::{
         CALLBACK_COLUMNS, CALLBACK_WIDTH, EVENT_COLUMNS, EVENT_WIDTH, EventPlace, Names, StoredEvent, callback_values,
@@ -95,7 +96,7 @@ impl<'c> Tables<'c> {
             statements,
             begun: false,
             ends: ends(connection)?,
-            at: last_at(connection)?,
+            at: last_row::at(connection)?,
             consumers: consumers(connection)?,
             running: HashSet::new(),
             consumers_changed: false,
@@ -342,12 +343,20 @@ impl<'c> Tables<'c> {
     }
 
     /// The checkpoint of this consumer, which is stored now if there is none.
-    pub(crate) fn register(&mut self, consumer: &Arc<str>, stream: Stream, start: Start) -> Result<u64, Trouble> {
+    pub(crate) fn register(
+        &mut self,
+        consumer: &Arc<str>,
+        stream: Stream,
+        start: Start,
+        runs: bool,
+    ) -> Result<u64, Trouble> {
         let known = self.consumers.get(consumer);
         if known.is_some_and(|&known| known != stream) {
             return Err(Trouble::own(format!("consumer {consumer:?} is registered for another stream than {stream}")));
         }
-        self.running.insert(consumer.clone());
+        if runs {
+            self.running.insert(consumer.clone());
+        }
         let stored = "SELECT seq FROM checkpoint WHERE consumer = ?1";
         let stored = self.connection.query_row(stored, [&**consumer], |row| row.get::<_, i64>(0)).optional()?;
         if let Some(seq) = stored {
@@ -409,13 +418,6 @@ pub(crate) fn ends(connection: &Connection) -> rusqlite::Result<Ends> {
         connection.query_row(&sql, [stream.as_str()], |row| row.get::<_, i64>(0)).map(i64::cast_unsigned)
     };
     Ok(Ends { callbacks: end(Stream::Callbacks)?, events: end(Stream::Events)? })
-}
-
-fn last_at(connection: &Connection) -> rusqlite::Result<Timestamp> {
-    let sql = "SELECT max(coalesce((SELECT at FROM callbacks ORDER BY seq DESC LIMIT 1), 0),
-                          coalesce((SELECT at FROM events ORDER BY seq DESC LIMIT 1), 0),
-                          coalesce((SELECT value FROM meta WHERE key = 'at'), 0))";
-    connection.query_row(sql, [], |row| row.get(0)).map(Timestamp::from_millis)
 }
 
 fn consumers(connection: &Connection) -> rusqlite::Result<HashMap<Arc<str>, Stream>> {

@@ -274,8 +274,8 @@ impl<'c> Writer<'c> {
                         tables.commit(commit)?;
                         answers.push(0);
                     }
-                    Request::Register { consumer, stream, start, .. } => {
-                        answers.push(tables.register(consumer, *stream, *start)?);
+                    Request::Register { consumer, stream, start, runs, .. } => {
+                        answers.push(tables.register(consumer, *stream, *start, *runs)?);
                     }
                     Request::Change { change, .. } => answers.push(tables.change(change)?),
                     Request::Compact { .. } => answers.push(0),

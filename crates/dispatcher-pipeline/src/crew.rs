@@ -4,7 +4,7 @@ use std::{cell::RefCell, collections::HashMap, rc::Rc, sync::Arc, time::Instant}
 
 use dispatcher_cell::Reopening;
 use dispatcher_core::Timestamp;
-use dispatcher_journal::{Journal, Pending, Reader, Replay, Stream};
+use dispatcher_journal::{Journal, Pending, Reader, Replay, Start, Stream};
 use tokio::{
     sync::{mpsc, watch},
     task::{JoinSet, LocalSet},
@@ -97,6 +97,14 @@ impl Crew {
         places.flatten().for_each(|place| statuses.add(place.status.clone()));
         let mut replays = reader.replays().map_err(failed("replays"))?;
         replays.retain(|replay| replay.ended_at.is_none());
+        let runs = |target: &str| {
+            let names = handlers.iter().map(|ready| &ready.consumer).chain(sinks.iter().map(|ready| &ready.consumer));
+            names.into_iter().any(|name| name == target)
+        };
+        for replay in replays.iter().filter(|replay| runs(&replay.target)) {
+            let name = replay.consumer();
+            journal.register(&name, replay.stream, Start::End).map_err(failed(&name))?;
+        }
         let journal = journal.clone();
         Ok(Crew { journal, reader, handlers, sinks, replays, phase, commands, statuses })
     }
@@ -163,7 +171,7 @@ impl<I> Ready<I> {
         instance: I,
         threads: usize,
         stream: Stream,
-        start: dispatcher_journal::Start,
+        start: Start,
         scope: Scope,
         journal: &Journal,
         reader: &mut Reader,

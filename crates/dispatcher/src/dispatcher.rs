@@ -115,10 +115,10 @@ impl std::error::Error for StartError {}
 /// What is switched off gets its place in the journal all the same: switched on later, it goes on from here.
 fn keep_places(config: &Config, journal: &Journal) -> Result<(), JournalError> {
     for handler in config.handlers.iter().filter(|handler| !handler.enabled) {
-        journal.register(&format!("handler:{}", handler.name), Stream::Callbacks, Start::End)?;
+        journal.reserve(&format!("handler:{}", handler.name), Stream::Callbacks, Start::End)?;
     }
     for sink in config.sinks.iter().filter(|sink| !sink.enabled) {
-        journal.register(&format!("sink:{}", sink.name), Stream::Events, Start::End)?;
+        journal.reserve(&format!("sink:{}", sink.name), Stream::Events, Start::End)?;
     }
     Ok(())
 }

@@ -52,6 +52,32 @@ fn every_changed_column_is_noticed_and_the_rest_is_read() {
 }
 
 #[test]
+fn a_last_row_with_an_impossible_number_moves_neither_the_end_nor_the_clock() {
+    for (of_callbacks, of_events) in
+        [("seq = 38412, app = 7", "seq = 38412, n = 7"), ("at = 9000000000000000000", "at = 9000000000000000000")]
+    {
+        let place = Place::new();
+        let journal = place.open();
+        fill(&journal, 30);
+        journal.close();
+        place.tamper(&format!(
+            "UPDATE callbacks SET {of_callbacks} WHERE seq = 30; UPDATE events SET {of_events} WHERE seq = 30;
+             DELETE FROM checkpoint"
+        ));
+        let journal = place.open();
+        assert_eq!(append(&journal, &callback(None)), Appended::New { seq: 31 }, "{of_events}");
+        let (callbacks, events) = (callbacks(&journal), events(&journal));
+        let seqs = |damaged: Vec<(u64, &str)>| damaged.into_iter().map(|(seq, _)| seq).collect::<Vec<_>>();
+        assert_eq!((callbacks.len(), seqs(damaged(&callbacks))), (31, vec![30]), "{of_callbacks}");
+        assert_eq!((events.len(), seqs(damaged(&events))), (30, vec![30]), "{of_events}");
+        journal.close();
+        let at = "SELECT at FROM callbacks WHERE seq = 31";
+        let at: i64 = Connection::open(place.path()).unwrap().query_row(at, [], |row| row.get(0)).unwrap();
+        assert!(at < 9_000_000_000_000, "{at}");
+    }
+}
+
+#[test]
 fn a_missing_row_is_noticed_wherever_it_was() {
     for (sql, missing) in [
         ("DELETE FROM callbacks WHERE seq = 1", vec![1]),
