@@ -5,9 +5,32 @@ use std::{net::SocketAddr, path::Path};
 
 use crate::callback::APP;
 
+/// What a trial says of the journal.
+#[derive(Clone, Copy)]
+pub(crate) struct Journal {
+    /// `[journal] sync`.
+    pub(crate) sync: &'static str,
+    /// `[journal] keep_for`.
+    pub(crate) keep_for: &'static str,
+}
+
+impl Default for Journal {
+    /// Safe, and with rows that go as soon as they are half a second old: retention is at work in every round.
+    fn default() -> Journal {
+        Journal { sync: "always", keep_for: "500ms" }
+    }
+}
+
 /// For a dispatcher at `address` with its files in `data`, and two receivers.
-pub(crate) fn text(address: SocketAddr, data: &Path, relay: SocketAddr, second: SocketAddr, sync: &str) -> String {
+pub(crate) fn text(
+    address: SocketAddr,
+    data: &Path,
+    relay: SocketAddr,
+    second: SocketAddr,
+    journal: Journal,
+) -> String {
     let data = data.display();
+    let Journal { sync, keep_for } = journal;
     format!(
         r#"
 [intake]
@@ -22,6 +45,7 @@ signature = "off"
 [journal]
 path = "{data}/journal.db"
 sync = "{sync}"
+keep_for = "{keep_for}"
 
 [log]
 format = "human"

@@ -47,14 +47,16 @@ const QUIET: Duration = Duration::from_millis(1500);
 /// How a trial's dispatcher is configured and loaded.
 #[derive(Clone, Copy)]
 pub(crate) struct TrialOptions {
-    /// `[journal] sync`.
-    pub(crate) sync: &'static str,
+    pub(crate) journal: configuration::Journal,
     pub(crate) load: LoadOptions,
 }
 
 impl Default for TrialOptions {
     fn default() -> TrialOptions {
-        TrialOptions { sync: "always", load: LoadOptions { repeats: true, pause: Duration::ZERO } }
+        TrialOptions {
+            journal: configuration::Journal::default(),
+            load: LoadOptions { repeats: true, pause: Duration::ZERO },
+        }
     }
 }
 
@@ -97,7 +99,7 @@ impl<'p> Trial<'p> {
             by_chance: HashSet::new(),
         };
         let [relay, second] = &trial.receivers;
-        let text = configuration::text(address, &trial.data(), relay.address, second.address, options.sync);
+        let text = configuration::text(address, &trial.data(), relay.address, second.address, options.journal);
         fs::write(trial.folder().join("dispatcher.toml"), text)?;
         Ok(trial)
     }

@@ -160,7 +160,7 @@ impl Reader {
             let start = start[stream as usize];
             let gone = gone::Gone { swept: now.last().max(start.swept).min(ends.of(stream)), ..start };
             gone::write(&copy, stream, gone)?;
-            meta::set(&copy, &format!("{stream}_mark"), ends.of(stream).cast_signed())?;
+            meta::set_number(&copy, &format!("{stream}_mark"), ends.of(stream))?;
         }
         copy.close().map_err(|(_, err)| err)?;
         Ok(backup)

@@ -1,6 +1,6 @@
 //! What retention has deleted of a stream, so that nobody takes it for damage.
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension};
 
 use crate::{Stream, meta};
 
@@ -28,15 +28,28 @@ impl Gone {
 /// Of both streams, each at its place.
 pub(crate) fn read(connection: &Connection) -> rusqlite::Result<[Gone; 2]> {
     let of = |stream: Stream| -> rusqlite::Result<Gone> {
-        Ok(Gone {
-            floor: meta::number(connection, &format!("{stream}_floor"))?,
-            swept: meta::number(connection, &format!("{stream}_swept"))?,
-        })
+        let floor = match meta::checked(connection, &format!("{stream}_floor"))? {
+            Some(floor) => floor,
+            // What is there was not deleted; what is not there may have been.
+            None => first_kept(connection, stream)?.map_or(0, |first| first.saturating_sub(1)),
+        };
+        Ok(Gone { floor, swept: meta::number(connection, &format!("{stream}_swept"))? })
     };
     Ok([of(Stream::Callbacks)?, of(Stream::Events)?])
 }
 
+/// The first row that retention has left; what was put back for events does not count.
+fn first_kept(connection: &Connection, stream: Stream) -> rusqlite::Result<Option<u64>> {
+    let put_back = match stream {
+        Stream::Callbacks => " WHERE seq NOT IN (SELECT callback FROM restored)",
+        Stream::Events => "",
+    };
+    let sql = format!("SELECT seq FROM {stream}{put_back} ORDER BY seq LIMIT 1");
+    let first: Option<i64> = connection.query_row(&sql, [], |row| row.get(0)).optional()?;
+    Ok(first.map(i64::cast_unsigned))
+}
+
 pub(crate) fn write(connection: &Connection, stream: Stream, gone: Gone) -> rusqlite::Result<()> {
-    meta::set(connection, &format!("{stream}_floor"), gone.floor.cast_signed())?;
-    meta::set(connection, &format!("{stream}_swept"), gone.swept.cast_signed())
+    meta::set_number(connection, &format!("{stream}_floor"), gone.floor)?;
+    meta::set_number(connection, &format!("{stream}_swept"), gone.swept)
 }

@@ -23,7 +23,7 @@ pub(crate) fn mend(connection: &Connection) -> rusqlite::Result<()> {
     for stream in [Stream::Callbacks, Stream::Events] {
         // Where that cannot be read, nothing is changed.
         let Ok(Some((last, before))) = last_two(connection, stream) else { continue };
-        let known = known(connection, stream)?;
+        let known = meta::known_end(connection, stream)?.cast_signed();
         if last <= before.max(known).saturating_add(GAP) || read(connection, stream, last).is_some() {
             continue;
         }
@@ -35,7 +35,7 @@ pub(crate) fn mend(connection: &Connection) -> rusqlite::Result<()> {
         );
         let transaction = connection.unchecked_transaction()?;
         transaction.execute(&format!("DELETE FROM {stream} WHERE seq = ?1"), [last])?;
-        meta::set(&transaction, &format!("{stream}_mark"), place.max(known))?;
+        meta::set_number(&transaction, &format!("{stream}_mark"), place.max(known).cast_unsigned())?;
         transaction.commit()?;
     }
     Ok(())
@@ -43,7 +43,7 @@ pub(crate) fn mend(connection: &Connection) -> rusqlite::Result<()> {
 
 /// When the last row was stored whose time can be trusted.
 pub(crate) fn at(connection: &Connection) -> rusqlite::Result<Timestamp> {
-    let mut latest = meta::get::<i64>(connection, "at")?.unwrap_or(0);
+    let mut latest = meta::number(connection, "at")?.cast_signed();
     for stream in [Stream::Callbacks, Stream::Events] {
         let sql = format!("SELECT seq FROM {stream} ORDER BY seq DESC LIMIT ?1");
         let mut statement = connection.prepare(&sql)?;
@@ -64,14 +64,6 @@ fn last_two(connection: &Connection, stream: Stream) -> rusqlite::Result<Option<
     let mut seqs = statement.query_map([], |row| row.get(0))?;
     let Some(last) = seqs.next().transpose()? else { return Ok(None) };
     Ok(Some((last, seqs.next().transpose()?.unwrap_or(0))))
-}
-
-/// Up to where seqs were given, by the word of everybody else.
-fn known(connection: &Connection, stream: Stream) -> rusqlite::Result<i64> {
-    let sql = "SELECT max(coalesce((SELECT max(seq) FROM checkpoint WHERE stream = ?1), 0),
-                          (SELECT coalesce(max(value), 0) FROM meta
-                           WHERE key IN (?1 || '_mark', ?1 || '_floor', ?1 || '_swept')))";
-    connection.query_row(sql, [stream.as_str()], |row| row.get(0))
 }
 
 /// When this row was stored, if it is intact.

@@ -124,7 +124,7 @@ impl Reader {
         last_place: u64,
         max_rows: usize,
     ) -> Result<Vec<DeadLetter>, JournalError> {
-        let unchecked = meta::number(&self.connection, "dead_unchecked")?;
+        let unchecked = meta::get::<i64>(&self.connection, "dead_unchecked")?.unwrap_or(0).cast_unsigned();
         let mut statement = self.connection.prepare_cached(
             "SELECT seq, rowid, at, first_at, reason, attempts, history, copy, crc FROM dead
              WHERE consumer = ?1 AND seq > ?2 AND seq <= ?3 AND rowid <= ?4 ORDER BY seq LIMIT ?5",

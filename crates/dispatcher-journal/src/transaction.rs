@@ -17,6 +17,7 @@ use crate::{
     gone::{self, Gone},
     last_row,
     mend::checkpoint_crc,
+    meta,
     row::{
         CALLBACK_COLUMNS, CALLBACK_WIDTH, EVENT_COLUMNS, EVENT_WIDTH, EventPlace, Names, StoredEvent, callback_values,
         checksum, event_values, identity_bytes, integer, text,
@@ -408,14 +409,10 @@ pub(crate) fn execute(statement: &mut Statement<'_>, values: &[ValueRef<'_>]) ->
 
 /// The last seqs that were ever given: an emptied table must not start again at 1.
 pub(crate) fn ends(connection: &Connection) -> rusqlite::Result<Ends> {
-    let end = |stream: Stream| {
-        let sql = format!(
-            "SELECT max(coalesce((SELECT max(seq) FROM {stream}), 0),
-                        coalesce((SELECT max(seq) FROM checkpoint WHERE stream = ?1), 0),
-                        (SELECT coalesce(max(value), 0) FROM meta
-                         WHERE key IN (?1 || '_mark', ?1 || '_floor', ?1 || '_swept')))"
-        );
-        connection.query_row(&sql, [stream.as_str()], |row| row.get::<_, i64>(0)).map(i64::cast_unsigned)
+    let end = |stream: Stream| -> rusqlite::Result<u64> {
+        let last = format!("SELECT coalesce(max(seq), 0) FROM {stream}");
+        let last: i64 = connection.query_row(&last, [], |row| row.get(0))?;
+        Ok(meta::known_end(connection, stream)?.max(last.cast_unsigned()))
     };
     Ok(Ends { callbacks: end(Stream::Callbacks)?, events: end(Stream::Events)? })
 }

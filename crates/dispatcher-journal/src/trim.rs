@@ -176,10 +176,10 @@ impl Tables<'_> {
                 blocks::forget(connection, after.floor)?;
             }
             if let Rows::Swept { cursor, keep, .. } = &cut.rows {
-                meta::set(connection, &cursor_key(stream, *keep), cursor.cast_signed())?;
+                meta::set_number(connection, &cursor_key(stream, *keep), *cursor)?;
             }
             gone::write(connection, stream, after)?;
-            meta::set(connection, "at", tables.at.as_millis())?;
+            meta::set_number(connection, "at", tables.at.as_millis().cast_unsigned())?;
             step("trim.before_commit");
             Ok(())
         });

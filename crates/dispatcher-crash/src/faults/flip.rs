@@ -17,6 +17,7 @@ use dispatcher_journal::{Consumer, Journal, JournalError, JournalOptions, Reader
 use fastrand::Rng;
 
 use crate::{
+    configuration,
     harness::Harness,
     history::Answer,
     load::LoadOptions,
@@ -43,13 +44,14 @@ struct Rows {
     events: Vec<Option<String>>,
     /// Id and sinks of each event.
     places: HashMap<String, String>,
-    /// How far each consumer got; no checksum covers that.
+    /// How far each consumer got.
     consumers: Vec<Consumer>,
 }
 
 pub(crate) fn run(harness: &Harness, rounds: u64, rng: &mut Rng, outcome: &mut Outcome) -> Result<()> {
     let load = LoadOptions { repeats: false, pause: Duration::ZERO };
-    let mut trial = harness.trial(rng, TrialOptions { load, ..TrialOptions::default() })?;
+    let mut trial = harness
+        .trial(rng, TrialOptions { load, journal: configuration::Journal { keep_for: "3d", ..Default::default() } })?;
     let pristine = make_journal(&mut trial)?;
     let journal = trial.folder().join("flip").join("journal.db");
     let folder = journal.parent().context("it is in a folder")?;
@@ -83,6 +85,15 @@ pub(crate) fn run(harness: &Harness, rounds: u64, rng: &mut Rng, outcome: &mut O
         unchanged += u64::from(damaged == 0);
         if rows.consumers != stored.consumers {
             misplaced += 1;
+            for was in &stored.consumers {
+                match rows.consumers.iter().find(|is| is.name == was.name) {
+                    Some(is) if is.checkpoint > was.checkpoint => outcome.findings.lost.push(format!(
+                        "{} is at {} instead of {}; bits {bits:?}",
+                        was.name, is.checkpoint, was.checkpoint
+                    )),
+                    _ => {}
+                }
+            }
         } else if readable % START_EVERY == 0 {
             start_on(&mut trial, &flipped, &rows, &bits, outcome)?;
         }
@@ -93,7 +104,7 @@ pub(crate) fn run(harness: &Harness, rounds: u64, rng: &mut Rng, outcome: &mut O
     }
     outcome.notes.push(format!(
         "{refused} refused to open, {unchanged} without effect on any row, {damaged_rows} rows damaged in the others; \
-         {misplaced} changed how far a consumer is, which nothing notices"
+         {misplaced} set a consumer back"
     ));
     Ok(())
 }

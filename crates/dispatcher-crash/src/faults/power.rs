@@ -6,6 +6,7 @@ use anyhow::Result;
 use fastrand::Rng;
 
 use crate::{
+    configuration::Journal,
     disk::Disk,
     harness::Harness,
     outcome::Outcome,
@@ -36,7 +37,10 @@ pub(crate) fn control(harness: &Harness, rounds: u64, rng: &mut Rng, outcome: &m
     let mut found = Vec::new();
     // One cut may come too early to cost anything; many in a row do not.
     while outcome.rounds < rounds || (outcome.reached == 0 && outcome.rounds < rounds + CONTROL) {
-        let mut trial = harness.trial(rng, TrialOptions { sync: "off", ..TrialOptions::default() })?;
+        let mut trial = harness.trial(
+            rng,
+            TrialOptions { journal: Journal { sync: "off", ..Journal::default() }, ..TrialOptions::default() },
+        )?;
         let mut seen = Outcome::default();
         // The journal may be beyond use after a cut, and then that is what is found.
         let result = cut(harness, &mut trial, &mut seen).and_then(|()| trial.finish(&mut seen));

@@ -24,7 +24,7 @@ use crate::{
 const PER_TRIAL: u64 = 16;
 
 /// Steps without which the list of steps would not be worth its name.
-const REQUIRED: [&str; 16] = [
+const REQUIRED: [&str; 19] = [
     "commit.begun",
     "commit.before",
     "commit.after",
@@ -41,6 +41,9 @@ const REQUIRED: [&str; 16] = [
     "file.written",
     "file.synced",
     "rotation.set-aside",
+    "trim.begin",
+    "trim.before_commit",
+    "trim.committed",
 ];
 
 const FILES: [&str; 3] = ["journal.db-wal", "journal.db", "events.jsonl"];

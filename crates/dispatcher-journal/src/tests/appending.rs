@@ -118,13 +118,17 @@ fn seqs_and_times_go_on_after_a_restart_even_if_all_rows_are_gone() {
     assert_eq!(told, crate::Ends { callbacks: 6, events: 5 });
     journal.close();
     // Retention leaves a mark where no checkpoint does.
-    place.tamper("DELETE FROM callbacks; DELETE FROM checkpoint; INSERT INTO meta VALUES ('callbacks_mark', 40);");
+    let mark = crate::meta::text("callbacks_mark", 40);
+    place.tamper(&format!(
+        "DELETE FROM callbacks; DELETE FROM checkpoint; INSERT INTO meta VALUES ('callbacks_mark', '{mark}');"
+    ));
     let journal = place.open();
     assert_eq!(append(&journal, &callback(None)), Appended::New { seq: 41 });
     journal.close();
     // The clock was set back an hour since rows that are gone.
     let later = Timestamp::now().after(long()).as_millis();
-    place.tamper(&format!("INSERT OR REPLACE INTO meta VALUES ('at', {later})"));
+    let at = crate::meta::text("at", later.cast_unsigned());
+    place.tamper(&format!("INSERT OR REPLACE INTO meta VALUES ('at', '{at}')"));
     let journal = place.open();
     append(&journal, &callback(None));
     journal.close();
