@@ -492,7 +492,9 @@ async fn the_socket_is_its_owners_alone_and_harms_nobody() {
     wait_for_lines(&folder.join("events.jsonl"), 21);
     fs::remove_file(&socket).unwrap();
     let said = fails(folder, &["status"], 1);
-    assert!(said.starts_with("journal.db: a dispatcher has this journal open, and cannot be asked at "), "{said}");
+    let start =
+        format!("journal.db: process {} (`dispatcher`) has this journal open, and cannot be asked at ", process.id());
+    assert!(said.starts_with(&start), "{said}");
     assert!(process.terminate().success(), "nor do they keep it from stopping");
     drop(silent);
 }

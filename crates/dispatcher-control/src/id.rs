@@ -99,7 +99,7 @@ impl FromStr for Id {
     fn from_str(text: &str) -> Result<Id, InvalidId> {
         let invalid = || InvalidId(text.to_owned());
         if let Some((place, seq)) = text.rsplit_once('/') {
-            let seq = seq.parse().map_err(|_| invalid())?;
+            let seq = seq.parse().ok().filter(|&seq: &u64| seq > 0).ok_or_else(invalid)?;
             return match place {
                 "callbacks" => Ok(Id::Row { stream: Stream::Callbacks, seq }),
                 "events" => Ok(Id::Row { stream: Stream::Events, seq }),

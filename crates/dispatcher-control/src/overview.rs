@@ -217,8 +217,10 @@ pub(crate) fn rename(operations: &Operations, from: &str, to: &str) -> Result<Do
     }
     if operations.reader()?.consumers()?.iter().any(|consumer| consumer.name == to) {
         return Err(Stop::Failed(format!(
-            "there is a consumer {to} already; rename before the first start with the new name, or drop {to} with \
-             `dispatcher consumers drop {to}` while it does not run"
+            "there is a consumer {to} already, with a place of its own: a rename comes before the first start with the new \
+             name. Now, `dispatcher replay --{} --to NAME --since TIME` delivers what {from} has not got to, and \
+             `dispatcher consumers drop {from}` ends it",
+            from.replacen(':', " ", 1)
         )));
     }
     operations.change(Change::Rename { from: from.into(), to: to.into() })?;
@@ -228,6 +230,11 @@ pub(crate) fn rename(operations: &Operations, from: &str, to: &str) -> Result<Do
 pub(crate) fn drop_consumer(operations: &Operations, consumer: &str) -> Result<Done, Stop> {
     known(operations, consumer)?;
     not_running(operations, consumer, "dropped")?;
+    if operations.configured(consumer).is_some() {
+        return Err(Stop::Failed(format!(
+            "{consumer} is in the configuration, switched off or not; take it out there, then drop it"
+        )));
+    }
     operations.change(Change::Drop { consumer: consumer.into() })?;
     Ok(Done { n: 1, ..Done::default() })
 }

@@ -76,6 +76,10 @@ fn begin_all(
     asker: &mut dyn Asker,
 ) -> Result<Done, Stop> {
     let pipeline = pipeline(operations)?;
+    // All that can be wrong with them is found before the first of them begins.
+    for spec in specs {
+        pipeline.check(spec)?;
+    }
     let mut ids = Vec::new();
     for spec in specs {
         let replay = wait_for(pipeline.replay(spec))??;
@@ -135,6 +139,9 @@ pub(crate) fn watch(operations: &Operations, ids: &[u64], asker: &mut dyn Asker)
 /// Why these do not get on, if they do not.
 fn trouble(operations: &Operations, ids: &[u64]) -> String {
     let statuses = operations.pipeline.as_ref().map(PipelineHandle::status).unwrap_or_default();
+    if !ids.iter().any(|id| statuses.iter().any(|status| status.name == format!("replay:{id}"))) {
+        return ", waiting for something that does not run".to_owned();
+    }
     let of_these =
         |name: &str| name.strip_prefix("replay:").and_then(|id| id.parse().ok()).is_some_and(|id| ids.contains(&id));
     let trouble = statuses.iter().filter(|status| of_these(&status.name)).find_map(|status| match &status.state {

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use dispatcher_pipeline::ReplaySpec;
 use serde::{Deserialize, Serialize};
 
-/// One thing to do. The answers are [`Answer`](crate::Answer)s; each kind of request says which.
+/// One thing to do. A member that is not known is refused: who misspells a filter must not get everything. The answers are [`Answer`](crate::Answer)s; each kind of request says which.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Request {
     /// Lists callbacks: `Callback` for each, `Damaged` for those that are.
     Callbacks(Search),
@@ -106,7 +106,7 @@ pub enum Request {
 
 /// Which callbacks or events are listed: those that all members let through.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct Search {
     /// Stored at this moment or later, in milliseconds since the epoch.
     pub since: Option<i64>,
@@ -138,7 +138,7 @@ pub struct Search {
 
 /// Which dead letters: those that all members let through.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct DeadFilter {
     /// The whole name of their consumer, such as `sink:archive`.
     pub consumer: Option<String>,
@@ -158,7 +158,7 @@ pub struct DeadFilter {
 
 /// Dead letters that something is done with.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum DeadSelection {
     /// These, as people name them: `sink:NAME/SEQ` or `handler:NAME/SEQ`.
     Ids(Vec<String>),

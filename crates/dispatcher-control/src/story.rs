@@ -97,6 +97,9 @@ pub enum Outcome {
     Unknown,
     /// A replay tried it.
     Replayed,
+    /// It failed, and is neither pending nor a dead letter any more: someone discarded it, a replay delivered it, or the
+    /// time that dead letters are kept is over.
+    Settled,
 }
 
 /// Something that happened.
@@ -221,7 +224,7 @@ impl<'a> Teller<'a> {
         for name in self.handlers() {
             let made = events.iter().filter(|event| name.strip_prefix("handler:") == Some(&*event.event.handler));
             let made: Vec<&EventRow> = made.collect();
-            let n_events = made.len() as u64;
+            let n_events = made.iter().filter(|event| !event.event.replay).count() as u64;
             let mut stage = self.stage(&name, Stream::Callbacks, row.seq, stored_at, attempts.get(&name))?;
             let is_selected = self
                 .operations
@@ -237,24 +240,25 @@ impl<'a> Teller<'a> {
                     (stage.not_before, stage.at) = (Some(at.into()), Some(at.into()));
                 }
             }
-            if is_selected || n_events > 0 || !stage.attempts.is_empty() || stage.outcome == Outcome::Dead {
+            if is_selected || !made.is_empty() || !stage.attempts.is_empty() || stage.outcome == Outcome::Dead {
                 handlers.push(stage);
             }
         }
         handlers.extend(replayed(&attempts));
         let mut told = Vec::new();
-        let mut replays = self.replays_of(Stream::Callbacks, row.seq, callback, callback.key());
+        let mut replays =
+            self.replays_of(Stream::Callbacks, row.seq, callback, callback.key(), &attempts, &self.handlers());
         for event in events {
             let seq = event.event.seq;
             let attempts = self.reader.attempts(Stream::Events, seq)?;
             let stored_at = self.reader.stored_at(Stream::Events, seq)?.map(Moment);
             let mut sinks = Vec::new();
-            for sink in names(&event.sinks) {
-                let name = format!("sink:{sink}");
-                sinks.push(self.stage(&name, Stream::Events, seq, stored_at, attempts.get(&name))?);
+            let of: Vec<String> = names(&event.sinks).map(|sink| self.consumer_of(sink, seq)).collect();
+            for name in &of {
+                sinks.push(self.stage(name, Stream::Events, seq, stored_at, attempts.get(name))?);
             }
             sinks.extend(replayed(&attempts));
-            replays.extend(self.replays_of(Stream::Events, seq, callback, event.event.key.as_ref()));
+            replays.extend(self.replays_of(Stream::Events, seq, callback, event.event.key.as_ref(), &attempts, &of));
             told.push(EventStory { event: EventView::new(&event, contents), stored_at, sinks });
         }
         replays.sort_by_key(|replay| replay.id);
@@ -338,6 +342,8 @@ impl<'a> Teller<'a> {
             stage.outcome = Outcome::Skipped;
             (stage.at, stage.not_before) = (Some((*at).into()), Some((*at).into()));
             stage.reason = Some(range.reason.clone());
+        } else if stage.attempts.last().is_some_and(|attempt| attempt.error.is_some()) {
+            stage.outcome = Outcome::Settled;
         } else {
             stage.outcome = Outcome::Done;
             let succeeded = stage.attempts.iter().rev().find(|attempt| attempt.error.is_none());
@@ -353,12 +359,34 @@ impl<'a> Teller<'a> {
         Ok(stage)
     }
 
-    fn replays_of(&self, stream: Stream, seq: u64, callback: &Callback, key: Option<&Key>) -> Vec<ReplayView> {
-        let concerned = self.replays.iter().filter(|replay| {
-            replay.stream == stream
+    /// The whole name of the consumer that an event with this seq knows as this sink.
+    fn consumer_of(&self, sink: &str, seq: u64) -> String {
+        let renamed = self.consumers.iter().find(|one| {
+            let is_it = |(former, upto): &(String, u64)| seq <= *upto && former.strip_prefix("sink:") == Some(sink);
+            one.former.iter().any(is_it)
+        });
+        renamed.map_or_else(|| format!("sink:{sink}"), |one| one.name.clone())
+    }
+
+    /// The replays that tried this item, and those under way that have yet to: of these consumers' items.
+    fn replays_of(
+        &self,
+        stream: Stream,
+        seq: u64,
+        callback: &Callback,
+        key: Option<&Key>,
+        attempts: &BTreeMap<String, Vec<Attempt>>,
+        of: &[String],
+    ) -> Vec<ReplayView> {
+        let has_yet_to = |replay: &Replay| {
+            replay.ended_at.is_none()
+                && replay.dead_of.is_none()
                 && (replay.first..=replay.last).contains(&seq)
                 && serde_json::from_str::<ReplaySpec>(&replay.spec)
-                    .is_ok_and(|spec| spec.filter.lets_through(seq, callback, key))
+                    .is_ok_and(|spec| of.contains(&spec.of) && spec.filter.lets_through(seq, callback, key))
+        };
+        let concerned = self.replays.iter().filter(|replay| {
+            replay.stream == stream && (attempts.contains_key(&replay.consumer()) || has_yet_to(replay))
         });
         concerned.map(|replay| ReplayView::new(replay, None)).collect()
     }

@@ -39,7 +39,7 @@ pub struct Backup {
 /// How many rows are copied at once.
 const ROWS: u64 = 500;
 /// Tables that are copied at the first moment.
-const SMALL: [&str; 7] = ["checkpoint", "pending", "meta", "skipped", "replays", "blocks", "restored"];
+const SMALL: [&str; 8] = ["checkpoint", "pending", "meta", "skipped", "replays", "blocks", "restored", "former_names"];
 
 /// A table that is copied some rows at a time, in the order of its keys.
 struct Copied {

@@ -32,6 +32,10 @@ impl Tables<'_> {
 
     /// Writes a dead letter of `owner`, of whom `tried` – the same, or a replay – has tried it.
     pub(crate) fn put_dead(&self, owner: &str, tried: &str, stream: Stream, dead: &Dead) -> Result<(), Trouble> {
+        if self.replays_dead(tried)? && self.copy_of_dead(owner, dead.seq)?.is_none() {
+            // Someone has discarded it while it was replayed.
+            return Ok(());
+        }
         let mut copy = copy(self.connection(), stream, dead.seq);
         let mut is_sound = true;
         if !is_whole(&copy)
@@ -117,6 +121,14 @@ impl Tables<'_> {
         Ok(())
     }
 
+    /// Whether this is a replay of dead letters.
+    fn replays_dead(&self, consumer: &str) -> rusqlite::Result<bool> {
+        let Some(id) = replay_id(consumer) else { return Ok(false) };
+        let sql = "SELECT 1 FROM replays WHERE id = ?1 AND dead_of IS NOT NULL";
+        let mut statement = self.connection().prepare_cached(sql)?;
+        Ok(statement.query_row([id], |_| Ok(())).optional()?.is_some())
+    }
+
     /// Counts what a replay did; of any other consumer there is no such record.
     pub(crate) fn count_replayed(&self, consumer: &str, done: u64, dead: u64) -> Result<(), Trouble> {
         let Some(id) = replay_id(consumer) else { return Ok(()) };
@@ -144,6 +156,17 @@ impl Tables<'_> {
             self.connection().execute(&sql, (&**from, &**to))?;
         }
         mend::vouch(self.connection(), Some(to))?;
+        // What is stored names it as it was called then.
+        let upto = self.ends().of(stream).cast_signed();
+        let names = (&**from, &**to);
+        self.connection().execute("UPDATE former_names SET consumer = ?2 WHERE consumer = ?1", names)?;
+        self.connection().execute(
+            "INSERT OR REPLACE INTO former_names (consumer, former, upto) VALUES (?2, ?1, ?3)",
+            (&**from, &**to, upto),
+        )?;
+        // What is replayed of it, or by it, goes on under the new name.
+        self.connection().execute("UPDATE replays SET target = ?2 WHERE target = ?1 AND ended_at IS NULL", names)?;
+        self.connection().execute("UPDATE replays SET dead_of = ?2 WHERE dead_of = ?1 AND ended_at IS NULL", names)?;
         self.consumers_changed = true;
         self.consumers.remove(from);
         self.running.remove(from);
@@ -155,8 +178,13 @@ impl Tables<'_> {
         if !self.consumers.contains_key(consumer) {
             return Err(unknown(consumer));
         }
+        let sql = "SELECT id FROM replays WHERE ended_at IS NULL AND (target = ?1 OR dead_of = ?1) LIMIT 1";
+        let replay: Option<i64> = self.connection().query_row(sql, [&**consumer], |row| row.get(0)).optional()?;
+        if let Some(id) = replay {
+            return Err(Trouble::own(format!("replay {id} is under way with {consumer:?}; cancel it first")));
+        }
         self.mark_places()?;
-        for table in ["checkpoint", "pending", "dead", "attempts", "progress", "skipped"] {
+        for table in ["checkpoint", "pending", "dead", "attempts", "progress", "skipped", "former_names"] {
             self.connection().execute(&format!("DELETE FROM {table} WHERE consumer = ?1"), [&**consumer])?;
         }
         self.consumers_changed = true;

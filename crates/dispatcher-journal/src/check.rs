@@ -66,7 +66,7 @@ const BYTES: usize = 4 << 20;
 
 /// Tables that are small enough for SQLite to look through in one go. It has no way to do that in steps; of the two streams,
 /// the dead letters and the attempts every page with rows is read here all the same.
-const SMALL: [&str; 7] = ["checkpoint", "pending", "meta", "skipped", "replays", "blocks", "restored"];
+const SMALL: [&str; 8] = ["checkpoint", "pending", "meta", "skipped", "replays", "blocks", "restored", "former_names"];
 
 impl Reader {
     /// Looks through everything: every row of both streams with its checksum, what is missing, the dead letters, and the

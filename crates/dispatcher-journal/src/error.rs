@@ -11,6 +11,8 @@ pub enum OpenError {
         path: PathBuf,
         /// The file that the other one holds a lock on.
         lock: PathBuf,
+        /// Who that is, by its own word: its process id and what it was called with.
+        holder: Option<String>,
     },
     /// A newer dispatcher wrote it; this one would not understand all of it.
     Newer {
@@ -46,11 +48,12 @@ impl OpenError {
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            OpenError::Locked { path, lock } => write!(
+            OpenError::Locked { path, lock, holder } => write!(
                 f,
-                "{}: another dispatcher has this journal open (it holds the lock on {}); stop that one, or choose another \
-                 [journal] path",
+                "{}: {} has this journal open (it holds the lock on {}); stop it, wait until it has ended, or choose \
+                 another [journal] path",
                 path.display(),
+                holder.as_deref().unwrap_or("another process"),
                 lock.display()
             ),
             OpenError::Newer { path, found, known } => write!(

@@ -113,7 +113,8 @@ impl Tables<'_> {
                 found.map_err(|err| err.to_string())
             }
             Stream::Events => {
-                let sink = consumer.strip_prefix("sink:").unwrap_or(consumer);
+                let known_as = self.names_of(consumer, seq);
+                let is_its = |sinks: &str| sinks.split(',').any(|sink| known_as.iter().any(|name| name == sink));
                 let sql = format!("SELECT {EVENT_COLUMNS}, crc FROM events WHERE seq = ?1");
                 let read = self.connection().prepare_cached(&sql).and_then(|mut statement| {
                     statement
@@ -126,7 +127,7 @@ impl Tables<'_> {
                 });
                 match read {
                     Ok(None) => Ok(None),
-                    Ok(Some(Ok(event))) => Ok(Some(event.sinks.split(',').any(|name| name == sink))),
+                    Ok(Some(Ok(event))) => Ok(Some(is_its(&event.sinks))),
                     Ok(Some(Err(reason))) => Err(reason),
                     Err(err) => Err(err.to_string()),
                 }
@@ -140,6 +141,20 @@ impl Tables<'_> {
             // Nobody can tell whom it is meant for: as everywhere, it is a dead letter of each.
             Err(reason) => Some(format!("{OVERDUE}; its row {reason}")),
         }
+    }
+
+    /// The names of a sink that an event with this seq may know it by.
+    fn names_of(&self, consumer: &str, seq: u64) -> Vec<String> {
+        let sql = "SELECT former FROM former_names WHERE consumer = ?1 AND upto >= ?2";
+        let former = self.connection().prepare_cached(sql).and_then(|mut statement| {
+            statement
+                .query_map((consumer, seq.cast_signed()), |row| row.get::<_, String>(0))?
+                .collect::<Result<Vec<_>, _>>()
+        });
+        // Where that cannot be read, its present name is all that is known.
+        let mut names = former.unwrap_or_default();
+        names.push(consumer.to_owned());
+        names.into_iter().map(|name| name.strip_prefix("sink:").unwrap_or(&name).to_owned()).collect()
     }
 
     fn raise_checkpoint(&mut self, consumer: &str, stream: Stream, seq: u64) -> Result<(), Trouble> {

@@ -47,7 +47,7 @@ impl Reader {
     /// # Errors
     /// When they could not be read now.
     pub fn dead(&mut self, consumer: &str, after: u64, max_rows: usize) -> Result<Vec<DeadLetter>, JournalError> {
-        self.dead_letters(consumer, after, u64::MAX >> 1, u64::MAX >> 1, max_rows)
+        self.dead_letters(consumer, after, u64::MAX >> 1, u64::MAX >> 1, max_rows, usize::MAX)
     }
 
     /// How many dead letters each consumer has that has any.
@@ -61,7 +61,7 @@ impl Reader {
     }
 
     /// The events that dead letters of a consumer keep: from the one behind `after` up to `last`, and
-    /// none whose place is beyond `last_place`. Rows that are still there are read as they are; of others there is the
+    /// none whose place is beyond `last_place`; no further one once their copies hold `max_bytes`. Rows that are still there are read as they are; of others there is the
     /// dead letter's own copy.
     ///
     /// # Errors
@@ -73,8 +73,9 @@ impl Reader {
         last: u64,
         last_place: u64,
         max_rows: usize,
+        max_bytes: usize,
     ) -> Result<Vec<Row<EventRow>>, JournalError> {
-        let letters = self.dead_letters(consumer, after, last, last_place, max_rows)?;
+        let letters = self.dead_letters(consumer, after, last, last_place, max_rows, max_bytes)?;
         letters.iter().map(|letter| self.event_or_copy(letter)).collect()
     }
 
@@ -89,8 +90,9 @@ impl Reader {
         last: u64,
         last_place: u64,
         max_rows: usize,
+        max_bytes: usize,
     ) -> Result<Vec<Row<CallbackRow>>, JournalError> {
-        let letters = self.dead_letters(consumer, after, last, last_place, max_rows)?;
+        let letters = self.dead_letters(consumer, after, last, last_place, max_rows, max_bytes)?;
         letters.iter().map(|letter| self.callback_or_copy(letter)).collect()
     }
 
@@ -123,6 +125,7 @@ impl Reader {
         last: u64,
         last_place: u64,
         max_rows: usize,
+        max_bytes: usize,
     ) -> Result<Vec<DeadLetter>, JournalError> {
         let unchecked = meta::get::<i64>(&self.connection, "dead_unchecked")?.unwrap_or(0).cast_unsigned();
         let mut statement = self.connection.prepare_cached(
@@ -130,7 +133,8 @@ impl Reader {
              WHERE consumer = ?1 AND seq > ?2 AND seq <= ?3 AND rowid <= ?4 ORDER BY seq LIMIT ?5",
         )?;
         let range = (consumer, after.cast_signed(), last.cast_signed(), last_place.cast_signed(), limit(max_rows));
-        let dead = statement.query_map(range, |row| {
+        let mut bytes = 0;
+        let mut dead = statement.query_map(range, |row| {
             let (history, copy): (String, String) = (row.get(6)?, row.get(7)?);
             let (seq, at) = (unsigned(row, 0)?, time(row, 2)?);
             let dead = Dead { seq, reason: row.get(4)?, attempts: row.get(5)?, first_at: time(row, 3)? };
@@ -151,7 +155,15 @@ impl Reader {
                 copy,
             })
         })?;
-        Ok(dead.collect::<Result<_, _>>()?)
+        let mut letters = Vec::new();
+        while bytes < max_bytes
+            && let Some(letter) = dead.next()
+        {
+            let letter: DeadLetter = letter?;
+            bytes += letter.copy.len();
+            letters.push(letter);
+        }
+        Ok(letters)
     }
 }
 

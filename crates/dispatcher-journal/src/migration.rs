@@ -83,7 +83,8 @@ pub(crate) const FIRST: &str = "
 /// The largest seqs are asked for alone, so that SQLite looks at the last row and not at all of them. `replay` is covered by `crc` where it is not NULL. Dead letters that were there before have no checksum, up to the place
 /// in `dead_unchecked`. Of the blocks of events that were full before nobody knows the callbacks: the last of them says that
 /// they may refer to any, so that no callback goes before they do; see `blocks`. `restored` has the callbacks below the floor
-/// that were put back for an event, with the last event that refers to each.
+/// that were put back for an event, with the last event that refers to each. `former_names` has the names that events up to
+/// a seq know a consumer by, since it was renamed.
 const SECOND: &str = "
     ALTER TABLE checkpoint ADD COLUMN parked_at INTEGER;
     ALTER TABLE checkpoint ADD COLUMN parked TEXT;
@@ -109,6 +110,9 @@ const SECOND: &str = "
         cancelled INTEGER NOT NULL DEFAULT 0
     ) STRICT;
     CREATE TABLE blocks (block INTEGER PRIMARY KEY, callback INTEGER NOT NULL) STRICT;
+    CREATE TABLE former_names (
+        consumer TEXT NOT NULL, former TEXT NOT NULL, upto INTEGER NOT NULL, PRIMARY KEY (consumer, former)
+    ) STRICT, WITHOUT ROWID;
     CREATE TABLE restored (callback INTEGER PRIMARY KEY, event INTEGER NOT NULL) STRICT;
     INSERT INTO blocks SELECT (last - 1) / 1024 - 1, 0 FROM (SELECT max(seq) AS last FROM events) WHERE last > 1024;
 ";

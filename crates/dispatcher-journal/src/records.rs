@@ -18,6 +18,17 @@ pub struct Consumer {
     pub checkpoint: u64,
     /// Set while it is parked.
     pub parked: Option<Parked>,
+    /// The names that it had before, each with the last seq that may know it by that.
+    pub former: Vec<(String, u64)>,
+}
+
+impl Consumer {
+    /// Whether an event with this seq, which names these sinks – joined with `,` – is meant for it.
+    #[must_use]
+    pub fn is_named(&self, sinks: &str, seq: u64) -> bool {
+        let is_in = |consumer: &str| sinks.split(',').any(|sink| Some(sink) == consumer.strip_prefix("sink:"));
+        is_in(&self.name) || self.former.iter().any(|(former, upto)| seq <= *upto && is_in(former))
+    }
 }
 
 /// Why a consumer does not go on.
@@ -43,13 +54,22 @@ impl Reader {
     /// # Errors
     /// When they could not be read now.
     pub fn consumers(&mut self) -> Result<Vec<Consumer>, JournalError> {
+        let sql = "SELECT consumer, former, upto FROM former_names";
+        let mut former = BTreeMap::<String, Vec<(String, u64)>>::new();
+        let mut statement = self.connection.prepare_cached(sql)?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            former.entry(row.get(0)?).or_default().push((row.get(1)?, unsigned(row, 2)?));
+        }
         let sql = "SELECT consumer, stream, seq, parked_at, parked FROM checkpoint ORDER BY consumer";
         let mut statement = self.connection.prepare_cached(sql)?;
         let consumers = statement.query_map([], |row| {
             let parked_at = row.get::<_, Option<i64>>(3)?.map(Timestamp::from_millis);
             let reason = row.get::<_, Option<String>>(4)?;
+            let name: String = row.get(0)?;
             Ok(Consumer {
-                name: row.get(0)?,
+                former: former.remove(&name).unwrap_or_default(),
+                name,
                 stream: stream(row, 1)?,
                 checkpoint: unsigned(row, 2)?,
                 parked: parked_at.zip(reason).map(|(at, reason)| Parked { at, reason }),

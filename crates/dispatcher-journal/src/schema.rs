@@ -2,7 +2,7 @@
 
 use std::{
     fs::{DirBuilder, File, OpenOptions, TryLockError},
-    io,
+    io::{self, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
     time::Duration,
@@ -92,10 +92,26 @@ fn take_lock(path: &Path) -> Result<File, OpenError> {
     let failed = |err: &io::Error| OpenError::io(format!("{}: cannot lock the journal", lock.display()), err);
     let file = create_private(&lock).map_err(|err| failed(&err))?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(OpenError::Locked { path: path.to_owned(), lock }),
+        Ok(()) => {
+            // For those who find it locked. Without it they only know less.
+            let _ = file.set_len(0).and_then(|()| (&file).write_all(whoami().as_bytes()));
+            Ok(file)
+        }
+        Err(TryLockError::WouldBlock) => {
+            let holder = std::fs::read_to_string(&lock).ok().filter(|holder| !holder.is_empty());
+            Err(OpenError::Locked { path: path.to_owned(), lock, holder })
+        }
         Err(TryLockError::Error(err)) => Err(failed(&err)),
     }
+}
+
+/// This process, as others are told of it: no more of its arguments than its command, since they may hold secrets.
+fn whoami() -> String {
+    let arguments: Vec<String> = std::env::args().skip(1).take_while(|argument| !argument.starts_with('-')).collect();
+    let name = std::env::args().next().unwrap_or_default();
+    let name = Path::new(&name).file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let command = [name].into_iter().chain(arguments.into_iter().take(2)).collect::<Vec<_>>().join(" ");
+    format!("process {} (`{command}`)", std::process::id())
 }
 
 pub(crate) fn create_private(path: &Path) -> io::Result<File> {

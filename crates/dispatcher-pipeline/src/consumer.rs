@@ -6,6 +6,7 @@
 
 use std::{
     cell::RefCell,
+    collections::HashSet,
     future::{Future, pending},
     pin::Pin,
     rc::Rc,
@@ -13,8 +14,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use dispatcher_core::Failure;
-use dispatcher_journal::{Change, Commit, Ends, Journal, JournalError, Overdue, Reader, Row, WhenBlocked};
+use dispatcher_core::{Failure, Timestamp};
+use dispatcher_journal::{Attempt, Change, Commit, Ends, Journal, JournalError, Overdue, Reader, Row, WhenBlocked};
 use tokio::{
     sync::watch,
     task::{JoinError, JoinSet, yield_now},
@@ -28,7 +29,7 @@ use crate::{
     pool::{Member, Pool},
     source::{Page, Source},
     status::StatusCell,
-    steering::{self, PROBES, Rate, Verdict},
+    steering::{self, PROBES, Rate, Terms, Verdict},
     step::step,
     window::{Batch, LetGo, Now, Outcome, Plan, Task, Window},
     worker::{Report, Worker},
@@ -118,6 +119,8 @@ pub(crate) struct Consumer<W: Worker> {
     lanes: JoinSet<Ended<W>>,
     orders: watch::Receiver<Orders>,
     commit: Option<Committing>,
+    /// Dead letters that were none any more when their turn came: done, but not by this.
+    gone: HashSet<u64>,
     /// Whether its orders have not been looked at, and the last of them.
     is_new: bool,
     is_cancelled: bool,
@@ -183,6 +186,7 @@ impl<W: Worker> Consumer<W> {
             health,
             lanes: JoinSet::new(),
             commit: None,
+            gone: HashSet::new(),
             is_new: true,
             is_cancelled: false,
             read_again_at: None,
@@ -270,9 +274,26 @@ impl<W: Worker> Consumer<W> {
         }
     }
 
-    /// The end of a replay: everything is delivered or dead, or someone does not want the rest any more.
+    /// The end of a replay: everything is delivered or dead, or someone does not want the rest any more. Where that cannot be
+    /// stored before the pipeline ends, the next start finds it finished, or goes on with it.
     async fn end_replay(mut self, cancelled: bool) {
         self.pool.leave(self.member);
+        let mut phase = self.phase.clone();
+        let given_up = async {
+            // An error means that the pipeline is gone.
+            let Ok(ending) = phase.wait_for(|phase| *phase != Phase::Running).await.map(|phase| *phase) else { return };
+            if let Phase::Draining(until) = ending {
+                let stopped = async { _ = phase.wait_for(|phase| *phase == Phase::Stopped).await };
+                let _ = tokio::time::timeout_at((until + LAST_COMMIT).into(), stopped).await;
+            }
+        };
+        tokio::select! {
+            () = self.store_end(cancelled) => {}
+            () = given_up => {}
+        }
+    }
+
+    async fn store_end(&mut self, cancelled: bool) {
         self.commit_rest().await;
         let Some(id) = self.source.replay().map(|replay| replay.id) else { return };
         loop {
@@ -282,7 +303,6 @@ impl<W: Worker> Consumer<W> {
                     warn!(replay = id, %reason, "its end cannot be stored; trying again");
                     sleep(JOURNAL_WAIT).await;
                 }
-                // It is found finished at the next start.
                 Err(JournalError::Poisoned(_) | JournalError::Closed) => return,
             }
         }
@@ -329,6 +349,10 @@ impl<W: Worker> Consumer<W> {
         let wants_lane = can_start && steering::wants(&self.window, &self.health, &self.rate, now);
         if !wants_lane {
             self.pool.leave(self.member);
+        }
+        if wants_lane && self.pool.has_for(self.member) {
+            // What it waited for has come since it last looked.
+            return Event::Other;
         }
         let freed = self.pool.freed();
         // A time that is over brings nothing new: what it is waited for now is a lane.
@@ -380,7 +404,8 @@ impl<W: Worker> Consumer<W> {
     fn start(&mut self, lane: W::Lane, batch: Batch, tasks: Vec<Task<W::Item>>, now: Now) {
         let mut work = Vec::with_capacity(tasks.len());
         for task in tasks {
-            let item = match task.item {
+            // A dead letter may have been discarded since it was read.
+            let item = match task.item.filter(|_| !self.source.is_of_dead()) {
                 Some(item) => item,
                 // Pending for long, or from before the start. It is alone in its batch, or the first of few.
                 None => match self.read_one(task.seq) {
@@ -422,7 +447,10 @@ impl<W: Worker> Consumer<W> {
     fn end_unread(&mut self, batch: Batch, damage: Option<&str>, now: Now) {
         let outcomes = vec![match damage {
             Some(reason) => Outcome::Failed(Failure::permanent(format!("its row is damaged: {reason}"))),
-            None => Outcome::Done(W::Made::default()),
+            None => {
+                self.gone.extend(batch.first_seq(&self.window));
+                Outcome::Done(W::Made::default())
+            }
         }];
         if self.health.is_probe(batch.number) {
             // Says nothing of the plugin: it is asked with the next item at once.
@@ -445,7 +473,13 @@ impl<W: Worker> Consumer<W> {
         self.pool.put(lane);
         let (window, health) = (&mut self.window, &mut self.health);
         let now = health.now();
-        let verdict = steering::end(window, health, batch, report, W::PERMANENT_COUNTS, now);
+        let end = self.source.end(self.ends.borrow().of(W::STREAM));
+        let terms = Terms {
+            permanent_counts: W::PERMANENT_COUNTS,
+            is_replay: self.source.replay().is_some(),
+            is_exhausted: window.loaded() >= end,
+        };
+        let verdict = steering::end(window, health, batch, report, terms, now);
         self.tell(verdict);
     }
 
@@ -493,6 +527,8 @@ impl<W: Worker> Consumer<W> {
         let upto = overdue.of(W::STREAM);
         let (how, policy) = match overdue.policy {
             WhenBlocked::Block => return,
+            // What is replayed was done with before.
+            WhenBlocked::DeadLetter if self.source.replay().is_some() => (LetGo::Skip, "skip"),
             WhenBlocked::DeadLetter => (LetGo::Bury, "dead-letter"),
             WhenBlocked::Skip => (LetGo::Skip, "skip"),
         };
@@ -574,17 +610,25 @@ impl<W: Worker> Consumer<W> {
     }
 
     fn send(&mut self, plan: Plan<W::Made>) {
-        let Plan { checkpoint, made, pending, settled, mut dead, mut evicted, skipped, attempts } = plan;
+        let Plan { checkpoint, made, pending, settled, mut dead, mut evicted, skipped, mut attempts } = plan;
         let n_told = dead.len();
         dead.append(&mut evicted);
         let replay = self.source.replay();
-        let is_of_dead = replay.is_some_and(|replay| replay.dead_of.is_some());
+        let is_of_dead = self.source.is_of_dead();
+        let n_gone = made.iter().filter(|(seq, _)| self.gone.contains(seq)).count() as u64;
+        if replay.is_some() {
+            // Nothing else would tell that it was delivered again.
+            let at = Timestamp::now();
+            let told: HashSet<u64> = attempts.iter().map(|attempt| attempt.seq).collect();
+            let untold = made.iter().filter(|(seq, _)| !told.contains(seq) && !self.gone.contains(seq));
+            attempts.extend(untold.map(|(seq, _)| Attempt { seq: *seq, n: 1, at, error: None, response: None }));
+        }
         let commit = Commit {
             consumer: self.name.clone(),
             checkpoint: Some(checkpoint),
             in_name_of: replay.map(|replay| replay.dead_of.clone().unwrap_or_else(|| replay.target.clone())),
             raised: if is_of_dead { made.iter().map(|(seq, _)| *seq).collect() } else { Vec::new() },
-            done: made.len() as u64,
+            done: made.len() as u64 - n_gone,
             events: made.into_iter().filter_map(|(_, made)| W::emitted(made)).collect(),
             pending,
             settled,

@@ -1,6 +1,12 @@
 //! The thread of all consumers: starts them, and the replays that are asked for, and sees them end.
 
-use std::{cell::RefCell, collections::HashMap, rc::Rc, sync::Arc, time::Instant};
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use dispatcher_cell::Reopening;
 use dispatcher_core::Timestamp;
@@ -27,6 +33,9 @@ use crate::{
     worker::Worker,
 };
 
+/// How long one lane of a sink may take to close.
+const CLOSING: Duration = Duration::from_secs(2);
+
 /// What is to run on the thread; it can still move there.
 pub(crate) struct Crew {
     journal: Journal,
@@ -42,6 +51,7 @@ pub(crate) struct Crew {
 /// A handler or sink, and where its consumer goes on.
 struct Ready<I> {
     consumer: String,
+    former: Vec<(String, u64)>,
     instance: I,
     cells: Reopening,
     place: Option<Place>,
@@ -129,16 +139,16 @@ impl Crew {
             statuses,
             consumers: JoinSet::new(),
         };
-        for Ready { consumer, instance, cells, place } in handlers {
+        for Ready { consumer, instance, cells, place, .. } in handlers {
             let HandlerInstance { name, settings, route, sinks, options, .. } = instance;
             let worker = HandlerWorker::new(&name, settings, route, &sinks, options.timeout, cells);
             let post = Rc::new(Post::new(consumer.clone(), worker, options));
             deck.handlers.insert(consumer, post.clone());
             deck.start_live(&post, place);
         }
-        for Ready { consumer, instance, cells, place } in sinks {
+        for Ready { consumer, former, instance, cells, place } in sinks {
             let SinkInstance { name, settings, options, .. } = instance;
-            let worker = SinkWorker::new(&name, settings, options.timeout, cells);
+            let worker = SinkWorker::new(&name, &former, settings, options.timeout, cells);
             let post = Rc::new(Post::new(consumer.clone(), worker, options));
             deck.sinks.insert(consumer, post.clone());
             deck.start_live(&post, place);
@@ -156,6 +166,15 @@ impl Crew {
                 Some(command) = commands.recv() => deck.obey(command),
                 Ok(()) = phase.changed() => {}
                 else => break,
+            }
+        }
+        // Where nothing but replays ran, nobody has closed what they worked with.
+        if *phase.borrow() != Phase::Stopped {
+            for post in deck.sinks.values() {
+                let lanes = post.pool.drain().into_iter().map(|lane| post.worker.clone().close(lane, CLOSING));
+                for closing in lanes {
+                    closing.await;
+                }
             }
         }
     }
@@ -184,8 +203,10 @@ impl<I> Ready<I> {
             }
             Scope::Replays => None,
         };
+        let known = reader.consumers().map_err(failed)?.into_iter().find(|known| known.name == consumer);
+        let former = known.map(|known| known.former).unwrap_or_default();
         let cells = Reopening::open(&consumer, threads).map_err(StartError::Thread)?;
-        Ok(Ready { consumer, instance, cells, place })
+        Ok(Ready { consumer, former, instance, cells, place })
     }
 }
 
@@ -210,6 +231,23 @@ impl<W: Worker> Post<W> {
         let limiter = options.rate.map(new_limiter);
         Post { consumer, worker: Rc::new(worker), pool: Rc::new(Pool::new(lanes)), limiter, options }
     }
+}
+
+/// The consumer of this name – that is what it is called now, or once was.
+pub(crate) fn named(
+    known: Vec<dispatcher_journal::Consumer>,
+    name: &str,
+    stream: Stream,
+) -> dispatcher_journal::Consumer {
+    let is_it =
+        |one: &dispatcher_journal::Consumer| one.name == name || one.former.iter().any(|(former, _)| former == name);
+    known.into_iter().find(is_it).unwrap_or_else(|| dispatcher_journal::Consumer {
+        name: name.to_owned(),
+        stream,
+        checkpoint: 0,
+        parked: None,
+        former: Vec::new(),
+    })
 }
 
 fn new_limiter(rate: f64) -> Rc<RefCell<Limiter>> {
@@ -323,10 +361,11 @@ impl Deck {
         let mut place = Place::read(&name, checkpoint, &mut reader).map_err(|err| err.to_string())?;
         // Whoever parks a sink parks what is replayed to it.
         let known = reader.consumers().map_err(|err| err.to_string())?;
-        let target = known.into_iter().find(|known| known.name == *replay.target);
-        place.parked = target.and_then(|target| target.parked).map(|parked| (parked.at, parked.reason));
+        let target = known.iter().find(|known| known.name == *replay.target);
+        place.parked =
+            target.and_then(|target| target.parked.as_ref()).map(|parked| (parked.at, parked.reason.clone()));
         let sinks = spec.to.filter(|_| spec.of.starts_with("handler:")).map(Arc::from);
-        let (of, replayed) = (spec.of.into(), Replayed { sinks });
+        let (of, replayed) = (named(known, &spec.of, replay.stream), Replayed { sinks });
         let replaying = Replaying { replay: replay.clone(), of, filter, rate: spec.rate, replayed };
         Ok((Source::Replay(Box::new(replaying)), place))
     }

@@ -1,12 +1,22 @@
 //! How a running pipeline is asked for pauses and replays.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
 
 use dispatcher_core::Route;
-use dispatcher_journal::{Change, Journal, JournalError, NewReplay, Reader, Replay, Row, Stream};
+use dispatcher_journal::{Change, Consumer, Journal, JournalError, NewReplay, Reader, Replay, Row, Stream};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{ConsumerStatus, HandlerInstance, ReplaySpec, SinkInstance, replay::Filter, status::Statuses};
+
+/// How long is waited for a replay to end that was cancelled, and how often is looked.
+const ENDS: Duration = Duration::from_secs(10);
+const LOOK: Duration = Duration::from_millis(20);
 
 /// What the pipeline's thread is asked for.
 pub(crate) enum Command {
@@ -95,6 +105,14 @@ impl PipelineHandle {
         self.commands.send(command).map_err(|_| ControlError::Ended)
     }
 
+    /// Whether a replay could be made. Blocks for a few disk accesses.
+    ///
+    /// # Errors
+    /// As [`replay`](PipelineHandle::replay).
+    pub fn check(&self, spec: &ReplaySpec) -> Result<(), ControlError> {
+        self.plan(spec).map(drop)
+    }
+
     /// Makes a replay and starts it. It is durable when this returns, and goes on after a restart. Blocks for a few disk
     /// accesses.
     ///
@@ -105,15 +123,16 @@ impl PipelineHandle {
         let id = self.journal.change(Change::BeginReplay(new)).await?;
         let replays = self.journal.reader()?.replays()?;
         let replay = replays.into_iter().find(|replay| replay.id == id).ok_or(ControlError::Ended)?;
-        self.commands.send(Command::Replay(Box::new(replay.clone()))).map_err(|_| ControlError::Ended)?;
+        // Where the pipeline has just ended, it goes on at the next start.
+        let _ = self.commands.send(Command::Replay(Box::new(replay.clone())));
         Ok(replay)
     }
 
     /// Ends a replay before it is finished; what it has delivered stays delivered. False if there is none of this id under
-    /// way.
+    /// way. Blocks until its end is stored, for some seconds at most: run it on a thread that may.
     ///
     /// # Errors
-    /// When the journal cannot store it.
+    /// When the journal cannot store it, or what it has under way does not end in time.
     pub async fn cancel_replay(&self, id: u64) -> Result<bool, ControlError> {
         let replays = self.journal.reader()?.replays()?;
         let Some(replay) = replays.into_iter().find(|replay| replay.id == id && replay.ended_at.is_none()) else {
@@ -125,8 +144,19 @@ impl PipelineHandle {
         if !answer.await.map_err(|_| ControlError::Ended)? {
             // It waits for something that does not run.
             self.journal.change(Change::EndReplay { id, cancelled: true }).await?;
+            return Ok(true);
         }
-        Ok(true)
+        let started = Instant::now();
+        while started.elapsed() < ENDS {
+            let replays = self.journal.reader()?.replays()?;
+            if replays.iter().any(|replay| replay.id == id && replay.ended_at.is_some()) {
+                return Ok(true);
+            }
+            thread::sleep(LOOK);
+        }
+        Err(ControlError::Invalid(format!(
+            "replay {id} starts nothing more, and ends when what it has under way does; `dispatcher replay list` shows it"
+        )))
     }
 
     /// How many items a replay would deliver, or handle, again. Blocks while it reads them: run it on a thread that may.
@@ -138,11 +168,12 @@ impl PipelineHandle {
         let new = self.plan(spec)?;
         let filter = spec.filter.parse().map_err(ControlError::Invalid)?;
         let mut reader = self.journal.reader()?;
+        let of = crate::crew::named(reader.consumers()?, &spec.of, new.stream);
         let last = new.last.min(reader.end(new.stream));
         let mut counting = Counting { after: new.first.saturating_sub(1), last, n: 0 };
         while counting.after < last {
             match new.stream {
-                Stream::Events => counting.events(&mut reader, &new, &filter, &spec.of)?,
+                Stream::Events => counting.events(&mut reader, &new, &filter, &of)?,
                 Stream::Callbacks => counting.callbacks(&mut reader, &new, &filter, &self.known, &spec.of)?,
             }
             if !tell(counting.after.saturating_sub(new.first.saturating_sub(1)), last - new.first.saturating_sub(1)) {
@@ -213,17 +244,22 @@ const PAGE: usize = 512;
 const PAGE_BYTES: usize = 4 << 20;
 
 impl Counting {
-    fn events(&mut self, reader: &mut Reader, new: &NewReplay, filter: &Filter, of: &str) -> Result<(), JournalError> {
+    fn events(
+        &mut self,
+        reader: &mut Reader,
+        new: &NewReplay,
+        filter: &Filter,
+        of: &Consumer,
+    ) -> Result<(), JournalError> {
         let page = match &new.dead_of {
-            Some(dead_of) => reader.dead_events(dead_of, self.after, self.last, u64::MAX >> 1, PAGE)?,
+            Some(dead_of) => reader.dead_events(dead_of, self.after, self.last, u64::MAX >> 1, PAGE, PAGE_BYTES)?,
             None => reader.events(self.after, PAGE, PAGE_BYTES)?,
         };
-        let sink = of.strip_prefix("sink:").unwrap_or(of);
         self.page(
             page,
             |row| row.event.seq,
             |row| {
-                let is_its = new.dead_of.is_some() || row.sinks.split(',').any(|name| name == sink);
+                let is_its = new.dead_of.is_some() || of.is_named(&row.sinks, row.event.seq);
                 is_its && filter.lets_through(row.event.seq, &row.event.callback, row.event.key.as_ref())
             },
         );
@@ -239,7 +275,7 @@ impl Counting {
         of: &str,
     ) -> Result<(), JournalError> {
         let page = match &new.dead_of {
-            Some(dead_of) => reader.dead_callbacks(dead_of, self.after, self.last, u64::MAX >> 1, PAGE)?,
+            Some(dead_of) => reader.dead_callbacks(dead_of, self.after, self.last, u64::MAX >> 1, PAGE, PAGE_BYTES)?,
             None => reader.callbacks(self.after, PAGE, PAGE_BYTES)?,
         };
         let route = known.routes.get(of.strip_prefix("handler:").unwrap_or(of));

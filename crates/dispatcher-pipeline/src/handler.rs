@@ -9,7 +9,7 @@ use std::{
 
 use dispatcher_cell::{Cell, CellError, Off, Reopening};
 use dispatcher_core::{Callback, Failure, HandleContext, Handler, HandlerSettings, Key, OpenContext, Route};
-use dispatcher_journal::{CallbackRow, Emitted, JournalError, Reader, Row, Stream};
+use dispatcher_journal::{CallbackRow, Consumer, Emitted, JournalError, Reader, Row, Stream};
 use tokio::{sync::OnceCell, time::timeout};
 use tracing::warn;
 
@@ -136,7 +136,7 @@ impl Worker for HandlerWorker {
         self.route.selects(item.callback.app(), item.callback.command())
     }
 
-    fn selects_for(&self, item: &CallbackRow, _: &str) -> bool {
+    fn selects_for(&self, item: &CallbackRow, _: &Consumer) -> bool {
         self.selects(item)
     }
 
@@ -155,8 +155,9 @@ impl Worker for HandlerWorker {
         last: u64,
         last_place: u64,
         rows: usize,
+        bytes: usize,
     ) -> Result<Vec<Row<CallbackRow>>, JournalError> {
-        reader.dead_callbacks(of, after, last, last_place, rows)
+        reader.dead_callbacks(of, after, last, last_place, rows, bytes)
     }
 
     async fn work(

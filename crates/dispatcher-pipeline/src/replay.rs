@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 /// idempotency keys, and marked as replayed. Order is kept per key among what is replayed, and not between that and what
 /// comes new.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct ReplaySpec {
     /// Whose items: `handler:NAME` or `sink:NAME`.
     pub of: String,
@@ -26,7 +26,7 @@ pub struct ReplaySpec {
 
 /// Which items are replayed: those that all members let through.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
+#[serde(default, deny_unknown_fields)]
 pub struct ReplayFilter {
     /// Callbacks received at this moment or later, in milliseconds since the epoch.
     pub since: Option<i64>,

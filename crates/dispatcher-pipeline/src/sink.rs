@@ -11,7 +11,7 @@ use std::{
 
 use dispatcher_cell::{Cell, CellError, Off, Reopening};
 use dispatcher_core::{Callback, DeliverContext, Event, EventData, Failure, Key, OpenContext, Sink, SinkSettings};
-use dispatcher_journal::{Emitted, EventRow, JournalError, Reader, Row, Stream};
+use dispatcher_journal::{Consumer, Emitted, EventRow, JournalError, Reader, Row, Stream};
 use tracing::warn;
 
 use crate::{
@@ -26,6 +26,8 @@ const EVENT_BYTES: usize = 768;
 /// Hands events to one sink per lane, in the cell that they share.
 pub(crate) struct SinkWorker {
     name: String,
+    /// The names that it had before, each with the last event that may know it by that.
+    former: Vec<(String, u64)>,
     settings: Arc<dyn SinkSettings>,
     timeout: Duration,
     cells: Reopening,
@@ -54,8 +56,16 @@ impl Drop for Opened {
 }
 
 impl SinkWorker {
-    pub(crate) fn new(name: &str, settings: Arc<dyn SinkSettings>, timeout: Duration, cells: Reopening) -> SinkWorker {
-        SinkWorker { name: name.to_owned(), settings, timeout, cells }
+    /// `former`: the names of consumers that it had before, each with the last event that may know it by that.
+    pub(crate) fn new(
+        name: &str,
+        former: &[(String, u64)],
+        settings: Arc<dyn SinkSettings>,
+        timeout: Duration,
+        cells: Reopening,
+    ) -> SinkWorker {
+        let former = former.iter().filter_map(|(name, upto)| Some((name.strip_prefix("sink:")?.to_owned(), *upto)));
+        SinkWorker { name: name.to_owned(), former: former.collect(), settings, timeout, cells }
     }
 
     /// The lane's sink: the one it has, unless that one belongs to a cell that was left behind.
@@ -177,11 +187,12 @@ impl Worker for SinkWorker {
     }
 
     fn selects(&self, item: &EventRow) -> bool {
-        item.sinks.split(',').any(|name| name == self.name)
+        let is_in = |sink: &str| item.sinks.split(',').any(|name| name == sink);
+        is_in(&self.name) || self.former.iter().any(|(former, upto)| item.event.seq <= *upto && is_in(former))
     }
 
-    fn selects_for(&self, item: &EventRow, consumer: &str) -> bool {
-        consumer.strip_prefix("sink:").is_some_and(|sink| item.sinks.split(',').any(|name| name == sink))
+    fn selects_for(&self, item: &EventRow, consumer: &Consumer) -> bool {
+        consumer.is_named(&item.sinks, item.event.seq)
     }
 
     fn callback(item: &EventRow) -> &Callback {
@@ -199,8 +210,9 @@ impl Worker for SinkWorker {
         last: u64,
         last_place: u64,
         rows: usize,
+        bytes: usize,
     ) -> Result<Vec<Row<EventRow>>, JournalError> {
-        reader.dead_events(of, after, last, last_place, rows)
+        reader.dead_events(of, after, last, last_place, rows, bytes)
     }
 
     async fn work(

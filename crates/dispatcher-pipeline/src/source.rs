@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dispatcher_journal::{JournalError, Reader, Replay, Row};
+use dispatcher_journal::{Consumer, JournalError, Reader, Replay, Row};
 
 use crate::{replay::Filter, worker::Worker};
 
@@ -16,8 +16,8 @@ pub(crate) enum Source {
 /// A replay under way.
 pub(crate) struct Replaying {
     pub(crate) replay: Replay,
-    /// Whose items, such as `sink:archive`.
-    pub(crate) of: Arc<str>,
+    /// Whose items.
+    pub(crate) of: Consumer,
     pub(crate) filter: Filter,
     /// The most items per second, if that was asked for.
     pub(crate) rate: Option<f64>,
@@ -70,6 +70,11 @@ impl Source {
         }
     }
 
+    /// Whether its items are dead letters, which may be discarded at any time.
+    pub(crate) fn is_of_dead(&self) -> bool {
+        self.replay().is_some_and(|replay| replay.dead_of.is_some())
+    }
+
     pub(crate) fn replay(&self) -> Option<&Replay> {
         match self {
             Source::Live => None,
@@ -97,20 +102,18 @@ impl Source {
         bytes: usize,
     ) -> Result<Page<W::Item>, JournalError> {
         let Source::Replay(replaying) = self else {
-            return Ok(Page { rows: W::read(reader, after, rows, bytes)?, is_last: false });
+            let rows = W::read(reader, after, rows, bytes)?;
+            // Whatever there was has been deleted.
+            return Ok(Page { is_last: rows.is_empty(), rows });
         };
         let replay = &replaying.replay;
         let mut page = match &replay.dead_of {
-            Some(of) => W::read_dead(reader, of, after, replay.last, replay.last_place, rows)?,
+            Some(of) => W::read_dead(reader, of, after, replay.last, replay.last_place, rows, bytes)?,
             None => W::read(reader, after, rows, bytes)?,
         };
         let n_read = page.len();
         page.retain(|row| row_seq::<W>(row) <= replay.last);
-        let is_last = match replay.dead_of {
-            Some(_) => n_read < rows,
-            None => page.len() < n_read || n_read == 0,
-        };
-        Ok(Page { rows: page, is_last })
+        Ok(Page { is_last: page.len() < n_read || n_read == 0, rows: page })
     }
 
     /// One item again; `None` when it is none any more, as a dead letter that was discarded.
@@ -120,7 +123,7 @@ impl Source {
         seq: u64,
     ) -> Result<Option<Row<W::Item>>, JournalError> {
         if let Some(Replay { dead_of: Some(of), last, last_place, .. }) = self.replay() {
-            let rows = W::read_dead(reader, of, seq - 1, seq.min(*last), *last_place, 1)?;
+            let rows = W::read_dead(reader, of, seq - 1, seq.min(*last), *last_place, 1, usize::MAX)?;
             return Ok(rows.into_iter().next());
         }
         W::read_one(reader, seq).map(Some)

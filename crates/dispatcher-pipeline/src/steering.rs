@@ -85,19 +85,29 @@ pub(crate) fn may_read<P: Clone, M>(window: &Window<P, M>, health: &Health) -> b
     health.is_up() || (health.is_down() && window.n_ready() < PROBES) || window.has_to_read()
 }
 
-/// Takes back a batch with what its worker says of it. `permanent_counts`: whether a permanent failure says something
-/// about the plugin's health.
+/// What else is to be known of a consumer to judge a batch.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Terms {
+    /// Whether a permanent failure says something about the plugin's health.
+    pub(crate) permanent_counts: bool,
+    /// Whether its items are a closed set: nothing new will ever show that the plugin works again.
+    pub(crate) is_replay: bool,
+    /// Whether all that there is has been read.
+    pub(crate) is_exhausted: bool,
+}
+
+/// Takes back a batch with what its worker says of it.
 pub(crate) fn end<P: Clone, M>(
     window: &mut Window<P, M>,
     health: &mut Health,
     batch: Batch,
     report: Report<M>,
-    permanent_counts: bool,
+    terms: Terms,
     now: Now,
 ) -> Verdict {
     let number = batch.number;
     match report {
-        Report::Tried(outcomes) => end_tried(window, health, batch, outcomes, permanent_counts, now),
+        Report::Tried(outcomes) => end_tried(window, health, batch, outcomes, terms, now),
         Report::Down { error, wait, alone } => {
             window.give_back(batch, alone);
             let has_changed = health.down(number, error.clone(), wait, now);
@@ -126,7 +136,7 @@ fn end_tried<P: Clone, M>(
     health: &mut Health,
     batch: Batch,
     outcomes: Vec<Outcome<M>>,
-    permanent_counts: bool,
+    terms: Terms,
     now: Now,
 ) -> Verdict {
     let number = batch.number;
@@ -139,14 +149,19 @@ fn end_tried<P: Clone, M>(
     let is_probe = health.is_probe(number);
     if is_probe
         && let Some(failure) = outcomes.iter().find_map(|outcome| match outcome {
-            Outcome::Failed(failure) if permanent_counts || !failure.is_permanent() => Some(failure),
+            Outcome::Failed(failure) if terms.permanent_counts || !failure.is_permanent() => Some(failure),
             _ => None,
         })
     {
         // Attempts count only while it is up. The next probe is another item, should this one be to blame; where no
-        // other can be had, because all that has room is of its key, the failure is its own after all.
+        // other can be had, because all that has room is of its key, the failure is its own after all; and so it is where
+        // nothing else is there, if trying again cannot help or if nothing else will ever come.
         let (error, wish) = (failure.to_string(), failure.wait());
-        let tally = if window.n_ready() == 0 && window.room() == 0 {
+        let is_alone = window.n_ready() == 0;
+        let is_own = (is_alone && window.room() == 0)
+            || (is_alone && terms.is_exhausted && failure.is_permanent())
+            || (terms.is_replay && terms.is_exhausted);
+        let tally = if is_own {
             window.finish(batch, outcomes, now)
         } else {
             window.give_back(batch, false);
@@ -162,6 +177,7 @@ fn end_tried<P: Clone, M>(
     // nothing of another key has failed since anything worked.
     if let ([Outcome::Failed(failure)], true) = (&outcomes[..], health.is_up())
         && !failure.is_permanent()
+        && !(terms.is_replay && terms.is_exhausted)
         && window.last_try(&batch, failure, now).is_some_and(|item| health.others_fail(&item))
     {
         let (error, wish) = (format!("everything it is given fails; the last: {failure}"), failure.wait());
@@ -180,7 +196,7 @@ fn end_tried<P: Clone, M>(
             health.succeeded();
         } else {
             let mut is_streak = false;
-            for item in verdict.tally.failed.iter().filter(|item| permanent_counts || !item.is_permanent) {
+            for item in verdict.tally.failed.iter().filter(|item| terms.permanent_counts || !item.is_permanent) {
                 is_streak |= health.failed(item);
             }
             if is_streak && let Some(failure) = &last_failure {

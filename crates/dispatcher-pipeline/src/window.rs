@@ -84,6 +84,13 @@ pub(crate) struct Batch {
     ids: Vec<Id>,
 }
 
+impl Batch {
+    /// The seq of its first item.
+    pub(crate) fn first_seq<P, M>(&self, window: &Window<P, M>) -> Option<u64> {
+        self.ids.first().map(|&id| window.entries[id as usize].seq)
+    }
+}
+
 /// One item of a batch.
 #[derive(Debug)]
 pub(crate) struct Task<P> {

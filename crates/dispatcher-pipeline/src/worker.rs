@@ -3,7 +3,7 @@
 use std::{future::Future, rc::Rc, time::Duration};
 
 use dispatcher_core::{Callback, Key};
-use dispatcher_journal::{Emitted, JournalError, Reader, Row, Stream};
+use dispatcher_journal::{Consumer, Emitted, JournalError, Reader, Row, Stream};
 
 use crate::{
     source::Replayed,
@@ -55,7 +55,7 @@ pub(crate) trait Worker: Sized + 'static {
     fn selects(&self, item: &Self::Item) -> bool;
 
     /// Whether it was for `consumer`, of the same stage as this one: in a replay it may be worked on by another.
-    fn selects_for(&self, item: &Self::Item, consumer: &str) -> bool;
+    fn selects_for(&self, item: &Self::Item, consumer: &Consumer) -> bool;
 
     /// Its callback.
     fn callback(item: &Self::Item) -> &Callback;
@@ -71,6 +71,7 @@ pub(crate) trait Worker: Sized + 'static {
         last: u64,
         last_place: u64,
         max_rows: usize,
+        max_bytes: usize,
     ) -> Result<Vec<Row<Self::Item>>, JournalError>;
 
     /// Works on a batch: at least one, in seq order, each with the number of its attempt. `replayed`: it was asked for

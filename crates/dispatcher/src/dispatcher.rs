@@ -1,18 +1,18 @@
 //! The dispatcher as a whole: journal, handlers, sinks and intake, started in this order and stopped in the other.
 
-use std::{fmt, net::SocketAddr, net::TcpListener, time::Duration};
+use std::{collections::BTreeMap, fmt, net::SocketAddr, net::TcpListener, time::Duration};
 
 use dispatcher_config::{Config, Finding};
 use dispatcher_control::{Operations, Server, socket_path};
 use dispatcher_intake::Intake;
-use dispatcher_journal::{Journal, JournalError, Start, Stream};
+use dispatcher_journal::{Journal, JournalError, Stream};
 use dispatcher_pipeline::{ConsumerStatus, Pipeline};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::{
     setup::setup,
-    wiring::{apps, handlers, intake_options, journal_options, rules, sinks},
+    wiring::{apps, handlers, intake_options, journal_options, rules, sinks, start},
 };
 
 /// What the pipeline takes beyond its limit for its last commit, and to close sinks.
@@ -115,26 +115,32 @@ impl std::error::Error for StartError {}
 /// What is switched off gets its place in the journal all the same: switched on later, it goes on from here.
 fn keep_places(config: &Config, journal: &Journal) -> Result<(), JournalError> {
     for handler in config.handlers.iter().filter(|handler| !handler.enabled) {
-        journal.reserve(&format!("handler:{}", handler.name), Stream::Callbacks, Start::End)?;
+        journal.reserve(&format!("handler:{}", handler.name), Stream::Callbacks, start(handler.run.start))?;
     }
     for sink in config.sinks.iter().filter(|sink| !sink.enabled) {
-        journal.reserve(&format!("sink:{}", sink.name), Stream::Events, Start::End)?;
+        journal.reserve(&format!("sink:{}", sink.name), Stream::Events, start(sink.run.start))?;
     }
     Ok(())
 }
 
 /// A handler or sink that is no longer configured, or is switched off, keeps its place; a person should know.
 fn name_the_unconfigured(config: &Config, journal: &Journal) {
-    let handlers =
-        config.handlers.iter().filter(|handler| handler.enabled).map(|handler| format!("handler:{}", handler.name));
-    let sinks = config.sinks.iter().filter(|sink| sink.enabled).map(|sink| format!("sink:{}", sink.name));
-    let running: Vec<String> = handlers.chain(sinks).collect();
-    let Ok(known) = journal.consumers() else { return };
-    for consumer in known.iter().filter(|consumer| !running.contains(&consumer.name)) {
-        warn!(
-            consumer = consumer.name,
-            checkpoint = consumer.checkpoint,
-            "is in the journal but does not run; what is there for it waits"
-        );
+    let handlers = config.handlers.iter().map(|handler| (format!("handler:{}", handler.name), handler.enabled));
+    let sinks = config.sinks.iter().map(|sink| (format!("sink:{}", sink.name), sink.enabled));
+    let configured: BTreeMap<String, bool> = handlers.chain(sinks).collect();
+    let Ok(mut reader) = journal.reader() else { return };
+    let (Ok(known), Ok(dead)) = (reader.consumers(), reader.dead_counts()) else { return };
+    for consumer in known.iter().filter(|consumer| !consumer.name.starts_with("replay:")) {
+        let what = match configured.get(&consumer.name) {
+            Some(true) => continue,
+            Some(false) => "is switched off; what is for it waits",
+            None => {
+                "is in the journal and not in the configuration; what is for it waits, until `dispatcher consumers rename` \
+                 gives it a new name – before the first start with that name – or `dispatcher consumers drop` ends it"
+            }
+        };
+        let backlog = reader.end(consumer.stream).saturating_sub(consumer.checkpoint);
+        let dead_letters = dead.get(&consumer.name).copied().unwrap_or(0);
+        warn!(consumer = consumer.name, backlog, dead_letters, "{what}");
     }
 }

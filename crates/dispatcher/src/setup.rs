@@ -36,7 +36,7 @@ pub(crate) fn setup(config: &Config, listen: Option<SocketAddr>) -> Setup {
 /// What is deleted when, in words.
 fn retention(config: &Config) -> String {
     let journal = &config.journal;
-    let mut text = format!("{} once delivered", journal.keep_for);
+    let mut text = format!("what is delivered for {}", journal.keep_for);
     let ruled = config.commands.iter().filter(|rule| rule.keep_for.is_some()).count();
     if ruled > 0 {
         text += &format!(", {ruled} command patterns otherwise");

@@ -106,11 +106,16 @@ fn options(run: &dispatcher_config::RunSettings) -> ConsumerOptions {
         ordered: run.order == Order::Key,
         backoff: Backoff { first: run.backoff.first, max: run.backoff.max, factor: run.backoff.factor },
         timeout: run.timeout,
-        start: match run.start {
-            StartAt::End => Start::End,
-            StartAt::Oldest => Start::Oldest,
-            StartAt::Time(time) => Start::At(time),
-        },
+        start: start(run.start),
         ..ConsumerOptions::handler()
+    }
+}
+
+/// Where one begins that the journal has not seen before.
+pub(crate) fn start(start: StartAt) -> Start {
+    match start {
+        StartAt::End => Start::End,
+        StartAt::Oldest => Start::Oldest,
+        StartAt::Time(time) => Start::At(time),
     }
 }

@@ -93,9 +93,9 @@ fn a_dead_letter_is_replayed_from_its_copy_when_its_row_is_gone() {
     commit(&journal, Commit { dead: vec![dead(1), dead(2)], ..commit_of("sink:s") }).unwrap();
     let read = |journal: &Journal| {
         let mut reader = journal.reader().unwrap();
-        let events = reader.dead_events("sink:s", 0, 9, 9, 9).unwrap();
+        let events = reader.dead_events("sink:s", 0, 9, 9, 9, usize::MAX).unwrap();
         let events: Vec<_> = events.into_iter().map(|row| row.intact().unwrap()).collect();
-        let callbacks = reader.dead_callbacks(CONSUMER, 0, 9, 9, 9).unwrap();
+        let callbacks = reader.dead_callbacks(CONSUMER, 0, 9, 9, 9, usize::MAX).unwrap();
         let callbacks: Vec<_> = callbacks.into_iter().map(|row| facts(&row.intact().unwrap().callback)).collect();
         let sinks: Vec<_> = events.iter().map(|row| (row.sinks.clone(), row.callback_seq)).collect();
         (events.iter().map(|row| event_facts(&row.event)).collect::<Vec<_>>(), sinks, callbacks)
@@ -112,8 +112,9 @@ fn a_dead_letter_is_replayed_from_its_copy_when_its_row_is_gone() {
     assert!(read(&journal) == from_rows);
     let mut reader = journal.reader().unwrap();
     assert_eq!(places(&mut reader, "sink:s"), [(1, 2), (2, 4)], "and is a new dead letter");
-    let until =
-        |reader: &mut Reader, last, last_place| reader.dead_events("sink:s", 0, last, last_place, 9).unwrap().len();
+    let until = |reader: &mut Reader, last, last_place| {
+        reader.dead_events("sink:s", 0, last, last_place, 9, usize::MAX).unwrap().len()
+    };
     assert_eq!([until(&mut reader, 1, 9), until(&mut reader, 9, 3), until(&mut reader, 9, 4)], [1, 1, 2]);
     journal.close();
 
@@ -123,7 +124,7 @@ fn a_dead_letter_is_replayed_from_its_copy_when_its_row_is_gone() {
     let mut reader = journal.reader().unwrap();
     let damaged_ones: Vec<bool> = reader.dead("sink:s", 0, 9).unwrap().iter().map(|letter| letter.damaged).collect();
     assert_eq!(damaged_ones, [false, true]);
-    let rows = reader.dead_events("sink:s", 0, 9, 9, 9).unwrap();
+    let rows = reader.dead_events("sink:s", 0, 9, 9, 9, usize::MAX).unwrap();
     assert_eq!(damaged(&rows), [(2, "is missing")]);
     // Nor does giving up on it once more make it good.
     commit(&journal, Commit { dead: vec![dead(2)], ..commit_of("sink:s") }).unwrap();
@@ -166,7 +167,7 @@ fn dead_letters_are_discarded_and_raised_and_their_places_do_not_come_again() {
         [attempt(3, 1, Some("again"))],
         "what the replay tried"
     );
-    let rows = reader.dead_events("sink:s", made.first - 1, made.last, made.last_place, 9).unwrap();
+    let rows = reader.dead_events("sink:s", made.first - 1, made.last, made.last_place, 9, usize::MAX).unwrap();
     assert_eq!(rows.into_iter().map(|row| row.intact().unwrap().event.seq).collect::<Vec<_>>(), [4]);
     let done = reader.replays().unwrap().remove(0);
     assert_eq!((done.done, done.dead, done.ended_at), (1, 1, None));

@@ -15,7 +15,7 @@ use crate::{
     Backoff, State,
     health::Health,
     limiter::Limiter,
-    steering::{self, Rate},
+    steering::{self, Rate, Terms},
     window::{Batch, Now, OrderKey, Outcome, Plan, Window, WindowOptions},
     worker::Report,
 };
@@ -200,7 +200,14 @@ impl<R: FnMut(&Request) -> Answer> World<'_, R> {
         while let Some(at) = self.lanes.iter().position(|lane| lane.ends_at <= self.time) {
             let Lane { batch, report, .. } = self.lanes.swap_remove(at);
             let now = self.now();
-            steering::end(&mut self.window, &mut self.health, batch, report, true, now);
+            steering::end(
+                &mut self.window,
+                &mut self.health,
+                batch,
+                report,
+                Terms { permanent_counts: true, ..Terms::default() },
+                now,
+            );
             self.note_state();
         }
         if self.commit.as_ref().is_some_and(|(at, _)| *at <= self.time) {

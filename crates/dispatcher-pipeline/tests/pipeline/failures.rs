@@ -141,20 +141,31 @@ async fn one_bad_event_does_not_keep_a_sink_down() {
     let store = Store::open(folder.path());
     let refused = |_: &Item| Act::Down(DeliveryError::down("connection refused"));
     let (http, mend) = Plugin::switched(refused, |item| match item.n {
-        0 => Act::Refuse(Failure::permanent("status 400")),
+        0 => Act::Refuse(Failure::retry("status 500")),
         _ => Act::Take,
     });
     let pipeline = start(&store, &http, quick(ConsumerOptions::single(1)));
     store.append(0, "bad");
     wait_for(&pipeline, "sink:http", "down", |status| matches!(status.state, State::Down { .. })).await;
     mend.throw();
-    while http.times_asked(0) < 4 {
-        tokio::task::yield_now().await;
-    }
+    wait_for(&pipeline, "sink:http", "tried again", |_| http.times_asked(0) >= 4).await;
     store.append(1, "good");
     http.took(1).await;
     let status = wait_for(&pipeline, "sink:http", "done", |status| status.backlog == 0 && status.dead == 1).await;
     assert_eq!(status.state, State::Up);
+}
+
+#[tokio::test]
+async fn what_no_attempt_can_help_is_given_up_on_though_nothing_else_is_there_to_try() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path());
+    let refused = |_: &Item| Act::Down(DeliveryError::down("connection refused"));
+    let (http, mend) = Plugin::switched(refused, |_| Act::Refuse(Failure::permanent("status 400")));
+    let pipeline = start(&store, &http, quick(ConsumerOptions::single(1)));
+    store.append(0, "bad");
+    wait_for(&pipeline, "sink:http", "down", |status| matches!(status.state, State::Down { .. })).await;
+    mend.throw();
+    wait_for(&pipeline, "sink:http", "done", |status| status.dead == 1).await;
 }
 
 #[tokio::test]

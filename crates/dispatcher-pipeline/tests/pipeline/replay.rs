@@ -5,8 +5,8 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use dispatcher_core::Failure;
-use dispatcher_journal::{Replay, Start};
+use dispatcher_core::{DeliveryError, Failure};
+use dispatcher_journal::{Change, Replay, Start};
 use dispatcher_pipeline::{ConsumerOptions, ControlError, Pipeline, ReplayFilter, ReplaySpec, State};
 
 use crate::plugins::{Act, Plugin, Store, handler, quick, sink, wait_for};
@@ -93,6 +93,27 @@ async fn dead_letters_are_delivered_after_all_and_are_dead_no_longer() {
     assert_eq!((replay.done, replay.dead), (2, 1));
     assert_eq!(numbers(&a), [0, 2, 5, 3, 4]);
     assert_eq!(store.dead("sink:a"), [(2, "status 404".to_owned())], "what fails again stays one");
+}
+
+#[tokio::test]
+async fn a_replay_of_nothing_but_bad_events_ends_although_its_sink_was_down() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path());
+    let a = Plugin::new(|item, seen| match (item.replay, seen) {
+        (false, _) => Act::Refuse(Failure::permanent("status 404")),
+        (true, 1) => Act::Down(DeliveryError::down("connection refused")),
+        (true, _) => Act::Refuse(Failure::retry("status 500")),
+    });
+    let pipeline = start(&store, &a, &Plugin::willing());
+    for n in 0..3 {
+        store.append(n, &format!("group-{n}"));
+    }
+    wait_for(&pipeline, "sink:a", "done", |status| status.dead == 3).await;
+    let replay = pipeline.handle().replay(&ReplaySpec { dead: true, ..of("sink:a") }).await.unwrap();
+    let replay = ended(&store, replay.id).await;
+    assert_eq!((replay.done, replay.dead), (0, 3));
+    let reasons = store.dead("sink:a").into_iter().map(|(_, reason)| reason);
+    assert!(reasons.clone().all(|reason| reason.contains("status 500")), "{:?}", reasons.collect::<Vec<_>>());
 }
 
 #[tokio::test]
@@ -247,4 +268,41 @@ async fn what_cannot_be_replayed_is_said() {
         assert_eq!(handle.replay(&spec).await, Err(ControlError::Invalid(text.to_owned())));
     }
     assert!(store.journal.reader().unwrap().replays().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_sink_under_a_new_name_takes_what_was_meant_for_the_old_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path());
+    let old = Plugin::willing();
+    let pipeline = start(&store, &old, &Plugin::willing());
+    store.append(0, "a");
+    old.took(1).await;
+    pipeline.handle().park("sink:a", "a move").await.unwrap();
+    store.append(1, "a");
+    wait_for(&pipeline, "handler:forward", "done", |status| status.done == 2).await;
+    drop(pipeline);
+    let renamed = Change::Rename { from: "sink:a".into(), to: "sink:c".into() };
+    store.journal.change(renamed).await.unwrap();
+
+    // And another takes the old name, with what comes from now on.
+    let (renamed, other) = (Plugin::willing(), Plugin::willing());
+    let from_now_on = ConsumerOptions { start: Start::End, ..quick(ConsumerOptions::single(4)) };
+    let forward = handler("forward", &Plugin::willing(), &["a"], quick(ConsumerOptions::handler()));
+    let sinks = vec![sink("a", &other, from_now_on), sink("c", &renamed, quick(ConsumerOptions::single(4)))];
+    let pipeline = Pipeline::start(&store.journal, vec![forward], sinks).unwrap();
+    pipeline.handle().resume("sink:c").await.unwrap();
+    renamed.took(1).await;
+    store.append(2, "a");
+    other.took(1).await;
+    wait_for(&pipeline, "sink:c", "done", |status| status.backlog == 0).await;
+    assert_eq!((numbers(&renamed), numbers(&other)), (vec![1], vec![2]));
+    for name in ["sink:c", "sink:a"] {
+        // Whose name it was, or is: both.
+        let n = if name == "sink:c" { 2 } else { 3 };
+        assert_eq!(pipeline.handle().count(&of(name), |_, _| true), Ok(n), "{name}");
+    }
+    let replay = pipeline.handle().replay(&of("sink:c")).await.unwrap();
+    assert_eq!(ended(&store, replay.id).await.done, 2);
+    assert_eq!(numbers(&renamed), [1, 0, 1]);
 }

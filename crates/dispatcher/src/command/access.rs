@@ -7,7 +7,7 @@ use std::{
 };
 
 use dispatcher_config::Config;
-use dispatcher_control::{Answer, Asker, Client, Done, Gone, Operations, Request, socket_path};
+use dispatcher_control::{Answer, Asker, Client, Done, Gone, Operations, Request, Search, socket_path};
 use dispatcher_journal::{Journal, JournalOptions, OpenError};
 use dispatcher_pipeline::{Pipeline, PipelineHandle};
 
@@ -86,6 +86,11 @@ pub(crate) fn ask_with(
         }
         Way::Opened(journal) => journal,
     };
+    if let Request::Callbacks(Search { follow: true, .. }) | Request::Events(Search { follow: true, .. }) = request {
+        // It would only keep the dispatcher from starting.
+        journal.close();
+        return Err("no dispatcher runs, so that nothing can be followed; leave out --follow, or start one".to_owned());
+    }
     let pipeline = match needs {
         Needs::Replays => {
             let pipeline = Pipeline::start_replays(&journal, wiring::handlers(&config), wiring::sinks(&config));
@@ -133,8 +138,9 @@ fn reach(config: &Config) -> Result<Way, String> {
         }
         if !path.exists() {
             return Err(format!(
-                "{}: there is no journal yet; the first `dispatcher run` makes it (--config names another configuration)",
-                path.display()
+                "{}: there is no journal; the first `dispatcher run` makes it. A relative path in the configuration starts at \
+                 the working directory; --config names another configuration",
+                std::path::absolute(path).unwrap_or_else(|_| path.clone()).display()
             ));
         }
         // A look at the journal deletes nothing and stores no callbacks.
@@ -142,11 +148,12 @@ fn reach(config: &Config) -> Result<Way, String> {
         match Journal::open(options) {
             Ok(journal) => return Ok(Way::Opened(journal)),
             Err(OpenError::Locked { .. }) if started.elapsed() < STARTING => thread::sleep(Duration::from_millis(50)),
-            Err(OpenError::Locked { .. }) => {
+            Err(OpenError::Locked { holder, .. }) => {
                 return Err(format!(
-                    "{}: a dispatcher has this journal open, and cannot be asked at {}; use the user that it runs as, or \
-                     stop it first. Its log says if it could not make the socket",
+                    "{}: {} has this journal open, and cannot be asked at {}; use the user that it runs as, wait until it \
+                     has ended, or stop it. The log of a dispatcher says if it could not make the socket",
                     path.display(),
+                    holder.as_deref().unwrap_or("another process"),
                     socket_path(path).display()
                 ));
             }

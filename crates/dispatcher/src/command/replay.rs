@@ -150,7 +150,7 @@ pub(crate) fn watch(config: Config, request: &Request, json: bool) -> Result<Exi
         let mut screen = Screen::with(true, |answer| match answer {
             Answer::ReplayBegun(replay) => {
                 begun.push(replay.id);
-                if json { vec![] } else { vec![line(replay)] }
+                vec![if json { text::json(replay) } else { line(replay) }]
             }
             Answer::Replay(replay) => {
                 ended.push(replay.clone());
@@ -173,9 +173,15 @@ pub(crate) fn watch(config: Config, request: &Request, json: bool) -> Result<Exi
             ));
         }
     }
+    if ended.iter().any(|replay| replay.cancelled) {
+        note("it was cancelled before it was done");
+    }
     let n_dead: u64 = ended.iter().map(|replay| replay.dead).sum();
     if n_dead > 0 {
         note(&format!("{} could not be delivered; `dispatcher dead-letters list` lists them", text::number(n_dead)));
+    }
+    if n_dead > 0 || ended.iter().any(|replay| replay.cancelled) {
+        return Ok(ExitCode::FAILURE);
     }
     Ok(outcome.exit_code())
 }

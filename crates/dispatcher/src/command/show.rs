@@ -163,6 +163,9 @@ fn stage_text(stage: &Stage) -> String {
         Outcome::Waiting => format!("{name}: has not got to it"),
         Outcome::Skipped => format!("{name}: skipped{reason}"),
         Outcome::Unknown => format!("{name}: not in this journal"),
+        Outcome::Settled => {
+            format!("{name}: {attempts} failed; no dead letter any more: discarded, replayed, or kept for long enough")
+        }
         Outcome::Replayed => format!("{name}: {attempts}"),
     }
 }
