@@ -213,7 +213,11 @@ async fn callbacks_and_events_are_listed_searched_and_shown() {
     config(folder, ARCHIVE);
     assert_eq!(
         fails(folder, &["callbacks"], 1),
-        "journal.db: there is no journal yet; the first `dispatcher run` makes it (--config names another configuration)\n"
+        format!(
+            "{}: there is no journal; the first `dispatcher run` makes it. A relative path in the configuration starts at the \
+             working directory; --config names another configuration\n",
+            folder.join("journal.db").display()
+        )
     );
     let process = Process::start(DISPATCHER, folder);
     let tencent = tencent(&process);

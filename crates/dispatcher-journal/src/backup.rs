@@ -203,6 +203,17 @@ fn copy_restored(from: &Connection, to: &Connection) -> rusqlite::Result<u64> {
 }
 
 /// Copies the rows of a table; of a stream only those behind the first seq up to the second. How many those were.
+/// How much of a page of rows is held in memory, about.
+const BYTES: usize = 4 << 20;
+
+fn size(value: &Value) -> usize {
+    match value {
+        Value::Text(text) => text.len(),
+        Value::Blob(blob) => blob.len(),
+        Value::Null | Value::Integer(_) | Value::Real(_) => 8,
+    }
+}
+
 fn copy_rows(
     from: &Connection,
     to: &Connection,
@@ -230,11 +241,17 @@ fn copy_rows(
     let (mut copied, mut missed) = (0, false);
     loop {
         let mut rows: Vec<Vec<Value>> = Vec::new();
+        let mut bytes = 0;
         let read = (|| {
             let mut statement = from.prepare_cached(if after.is_some() { &next } else { &first })?;
             let mut found = statement.query(params_from_iter(after.iter().flatten()))?;
             while let Some(row) = found.next()? {
-                rows.push((0..names.len()).map(|idx| row.get(idx)).collect::<Result<_, _>>()?);
+                let row = (0..names.len()).map(|idx| row.get(idx)).collect::<Result<Vec<Value>, _>>()?;
+                bytes += row.iter().map(size).sum::<usize>();
+                rows.push(row);
+                if bytes >= BYTES {
+                    break;
+                }
             }
             Ok(())
         })();
@@ -263,6 +280,11 @@ fn copy_rows(
                 if seq.cast_unsigned() >= last {
                     return Ok(copied);
                 }
+            }
+            // A table that nothing else depends on; what could be read of it is in the copy.
+            (Err(err), None) if is_unreadable(&err) => {
+                *unreadable += 1;
+                return Ok(copied);
             }
             (Err(err), _) => return Err(err.into()),
         }

@@ -10,6 +10,7 @@ use crate::{
     copy::{copy, dead_crc, is_whole},
     letters::history,
     mend, meta,
+    records::lossy,
     transaction::Tables,
     trouble::Trouble,
 };
@@ -44,7 +45,7 @@ impl Tables<'_> {
             // It was dead before, and retention has deleted its row since.
             (copy, is_sound) = (earlier, was_sound);
         }
-        let history = history(self.connection(), stream, dead.seq, tried)?;
+        let history = history(self.connection(), stream, dead.seq, tried);
         // The place is given by hand: SQLite's own would come again once the last dead letter is gone.
         let place = self.last_place()? + 1;
         // What was damaged before gets no checksum: writing it anew makes it no better.
@@ -90,8 +91,8 @@ impl Tables<'_> {
         )?;
         let found = statement.query_row((owner, seq.cast_signed()), |row| {
             let (at, first_at) = (Timestamp::from_millis(row.get(1)?), Timestamp::from_millis(row.get(2)?));
-            let dead = Dead { seq, reason: row.get(3)?, attempts: row.get(4)?, first_at };
-            let (copy, history): (String, String) = (row.get(5)?, row.get(6)?);
+            let dead = Dead { seq, reason: lossy(row, 3)?, attempts: row.get(4)?, first_at };
+            let (copy, history) = (lossy(row, 5)?, lossy(row, 6)?);
             let is_sound = match row.get::<_, Option<i64>>(7)? {
                 Some(crc) => crc == i64::from(dead_crc(&dead, at, &copy, &history)),
                 None => row.get::<_, i64>(0)? <= unchecked,

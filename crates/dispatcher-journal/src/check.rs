@@ -81,8 +81,16 @@ impl Reader {
         let callbacks = self.check_stream(Stream::Callbacks, &mut progress)?;
         let events = self.check_stream(Stream::Events, &mut progress)?;
         let mut check = Check { callbacks, events, ..Check::default() };
-        self.check_records(&mut check)?;
-        self.check_dead(&mut check, &mut progress)?;
+        // What cannot be read there is a finding, and no reason not to report the others.
+        if let Err(JournalError::Failed(reason)) = self.check_records(&mut check) {
+            check.problems.push(format!("the records of consumers cannot all be read: {reason}"));
+        }
+        match self.check_dead(&mut check, &mut progress) {
+            Err(JournalError::Failed(reason)) if &*reason != STOPPED => {
+                check.problems.push(format!("the dead letters cannot all be read: {reason}"));
+            }
+            outcome => outcome?,
+        }
         Ok(check)
     }
 
@@ -205,9 +213,12 @@ fn add(ranges: &mut Vec<DamagedRange>, seq: u64, reason: String) {
     }
 }
 
+/// What an error says when someone did not want to go on.
+const STOPPED: &str = "it was stopped";
+
 pub(crate) fn go_on(told: ControlFlow<()>) -> Result<(), JournalError> {
     match told {
         ControlFlow::Continue(()) => Ok(()),
-        ControlFlow::Break(()) => Err(JournalError::Failed("it was stopped".into())),
+        ControlFlow::Break(()) => Err(JournalError::Failed(STOPPED.into())),
     }
 }

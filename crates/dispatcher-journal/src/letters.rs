@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::{
     Attempt, CallbackRow, Dead, EventRow, JournalError, Reader, Row, Stream, copy, meta,
     reader::limit,
-    records::{attempt, time, unsigned},
+    records::{attempt, lossy, time, unsigned},
 };
 
 /// An item that was given up on.
@@ -135,9 +135,9 @@ impl Reader {
         let range = (consumer, after.cast_signed(), last.cast_signed(), last_place.cast_signed(), limit(max_rows));
         let mut bytes = 0;
         let mut dead = statement.query_map(range, |row| {
-            let (history, copy): (String, String) = (row.get(6)?, row.get(7)?);
+            let (history, copy) = (lossy(row, 6)?, lossy(row, 7)?);
             let (seq, at) = (unsigned(row, 0)?, time(row, 2)?);
-            let dead = Dead { seq, reason: row.get(4)?, attempts: row.get(5)?, first_at: time(row, 3)? };
+            let dead = Dead { seq, reason: lossy(row, 4)?, attempts: row.get(5)?, first_at: time(row, 3)? };
             let crc: Option<i64> = row.get(8)?;
             let place = unsigned(row, 1)?;
             Ok(DeadLetter {
@@ -167,8 +167,13 @@ impl Reader {
     }
 }
 
-/// The attempts of an item by one consumer, as a dead letter keeps them: JSON text.
-pub(crate) fn history(connection: &Connection, stream: Stream, seq: u64, consumer: &str) -> rusqlite::Result<String> {
+/// The attempts of an item by one consumer, as a dead letter keeps them: JSON text. Those that cannot be read are left out:
+/// that must not keep a dead letter from being written.
+pub(crate) fn history(connection: &Connection, stream: Stream, seq: u64, consumer: &str) -> String {
+    read_history(connection, stream, seq, consumer).unwrap_or_else(|_| "[]".to_owned())
+}
+
+fn read_history(connection: &Connection, stream: Stream, seq: u64, consumer: &str) -> rusqlite::Result<String> {
     let mut statement = connection.prepare_cached(
         "SELECT seq, n, at, error, status, excerpt FROM attempts
          WHERE stream = ?1 AND seq = ?2 AND consumer = ?3 ORDER BY n",

@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use dispatcher_core::{Key, Response, Timestamp};
-use rusqlite::{OptionalExtension, Row as Columns, types::Type};
+use rusqlite::{
+    OptionalExtension, Row as Columns,
+    types::{Type, ValueRef},
+};
 
 use crate::{Attempt, JournalError, Pending, Reader, Replay, Skipped, Stream, find};
 
@@ -198,11 +201,19 @@ pub(crate) fn attempt(row: &Columns<'_>) -> rusqlite::Result<Attempt> {
         seq: unsigned(row, 0)?,
         n: row.get(1)?,
         at: time(row, 2)?,
-        error: row.get(3)?,
+        error: if row.get_ref(3)? == ValueRef::Null { None } else { Some(lossy(row, 3)?) },
         response: match status {
-            Some(status) => Some(Response { status, excerpt: row.get::<_, Option<String>>(5)?.unwrap_or_default() }),
+            Some(status) => Some(Response { status, excerpt: lossy(row, 5)? }),
             None => None,
         },
+    })
+}
+
+/// A text for people, in which a bit may have flipped.
+pub(crate) fn lossy(row: &Columns<'_>, column: usize) -> rusqlite::Result<String> {
+    Ok(match row.get_ref(column)? {
+        ValueRef::Text(text) | ValueRef::Blob(text) => String::from_utf8_lossy(text).into_owned(),
+        ValueRef::Null | ValueRef::Integer(_) | ValueRef::Real(_) => String::new(),
     })
 }
 

@@ -121,6 +121,12 @@ pub(crate) fn create_private(path: &Path) -> io::Result<File> {
 fn prepare(path: &Path, sync: Sync) -> Result<Connection, OpenError> {
     let failed = |err: rusqlite::Error| match err.sqlite_error_code() {
         Some(rusqlite::ErrorCode::NotADatabase) => OpenError::Foreign { path: path.to_owned() },
+        Some(rusqlite::ErrorCode::DatabaseCorrupt) => OpenError::Other(format!(
+            "{0}: a page of the journal that a start needs is damaged ({err}); nothing was changed. Put the last `dispatcher \
+             journal backup` in its place, or move {0} and {0}-wal away, so that a new one is made: what can be read of the \
+             old one, `sqlite3 {0} .recover` shows",
+            path.display()
+        )),
         _ => OpenError::Other(format!("{}: cannot open the journal: {err}", path.display())),
     };
     let (mut connection, found) = connect(path).map_err(failed)?;
@@ -131,7 +137,16 @@ fn prepare(path: &Path, sync: Sync) -> Result<Connection, OpenError> {
         _ => return Err(OpenError::Foreign { path: path.to_owned() }),
     }
     if (1..FORMAT).contains(&found) {
-        // Closing it empties the log of an earlier run, so that the file has everything.
+        // So that the file has everything, and the copy with it.
+        let left: i64 =
+            connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0)).map_err(failed)?;
+        if left != 0 {
+            return Err(OpenError::Other(format!(
+                "{}: the journal's write-ahead log cannot be copied into its file now, which a newer format needs; see \
+                 whether another program has the file open",
+                path.display()
+            )));
+        }
         connection.close().map_err(|(_, err)| failed(err))?;
         let copy = safety_copy::make(path, found, safety_copy::WHOLE).map_err(|err| {
             let what = format!(

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use dispatcher_core::Timestamp;
 use rusqlite::params;
 
-use crate::{Stream, transaction::Tables, trouble::Trouble};
+use crate::{Stream, transaction::Tables, trim::too_late, trouble::Trouble};
 
 /// How many records one transaction deletes at most.
 const RECORDS: i64 = 500;
@@ -66,7 +66,8 @@ impl Tables<'_> {
             let mut statement = self.connection().prepare_cached(sql)?;
             let mut rows = statement.query([LETTERS])?;
             while let Some(row) = rows.next()? {
-                if row.get::<_, i64>(1)? > cutoff.as_millis() {
+                let at: i64 = row.get(1)?;
+                if at > cutoff.as_millis() && at < too_late() {
                     break;
                 }
                 last = Some(row.get::<_, i64>(0)?);

@@ -61,6 +61,7 @@ pub(crate) fn prefix(
     }
     let (mut floor, mut first, mut rows, mut bytes) = (bound, None, 0, 0);
     let mut last = gone.floor;
+    let too_late = too_late();
     let sql = format!("SELECT seq, at, {} FROM {stream} WHERE seq >= ?1 AND seq <= ?2 ORDER BY seq", size_of(stream));
     let looked: rusqlite::Result<()> = (|| {
         let mut statement = connection.prepare_cached(&sql)?;
@@ -68,7 +69,7 @@ pub(crate) fn prefix(
         while let Some(row) = found.next()? {
             let (seq, at, size): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
             let seq = seq.cast_unsigned();
-            if cutoff.is_some_and(|cutoff| at > cutoff.as_millis()) {
+            if cutoff.is_some_and(|cutoff| at > cutoff.as_millis()) && at < too_late {
                 floor = seq - 1;
                 return Ok(());
             }
@@ -107,6 +108,7 @@ pub(crate) fn sweep(
         return Ok(Sweep { cursor, cut: None });
     }
     let began = Instant::now();
+    let too_late = too_late();
     let (mut at_end, mut last, mut bytes, mut seqs) = (bound, cursor, 0, Vec::new());
     let looked: rusqlite::Result<()> = (|| {
         let mut statement = connection.prepare_cached(match stream {
@@ -122,7 +124,7 @@ pub(crate) fn sweep(
         let mut found = statement.query(((cursor + 1).cast_signed(), bound.cast_signed()))?;
         while let Some(row) = found.next()? {
             let (seq, at, size): (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
-            if at > cutoff.as_millis() {
+            if at > cutoff.as_millis() && at < too_late {
                 at_end = seq.cast_unsigned() - 1;
                 return Ok(());
             }
@@ -212,6 +214,12 @@ impl Tables<'_> {
         })?;
         Ok(seqs.len() as u64)
     }
+}
+
+/// A time that no row has: a bit of it has flipped, and it must not keep all that is behind it for ever. A clock that was set
+/// back may be less than a day behind the rows.
+pub(crate) fn too_late() -> i64 {
+    Timestamp::now().after(Duration::from_secs(24 * 3600)).as_millis()
 }
 
 fn delete(connection: &Connection, stream: Stream, rows: &Rows) -> Result<u64, Trouble> {

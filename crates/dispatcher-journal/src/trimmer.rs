@@ -18,7 +18,7 @@ use dispatcher_core::Timestamp;
 use tracing::{info, warn};
 
 use crate::{
-    HeldUp, Overdue, Retention, Stream,
+    HeldUp, Overdue, Retention, Stream, WhenBlocked,
     holds::holds,
     meta,
     rules::Rules,
@@ -37,7 +37,9 @@ const STARVED: Duration = Duration::from_secs(10);
 const SELDOM: Duration = Duration::from_millis(100);
 /// How long after the start those that will run have to say so, before something is taken from those that do not.
 const GRACE: Duration = Duration::from_secs(60);
-/// How many rows more are called overdue at a time while the file is too large.
+/// Between two rounds while the file is too large.
+const SOON: Duration = Duration::from_secs(1);
+/// How many rows more are called overdue at a time while the file is too large, at least.
 const PRESSED: u64 = 1000;
 
 /// For how long records of what was skipped and of replays stay at least: they are few, and for people.
@@ -165,7 +167,9 @@ impl Trimmer {
         self.last = began;
         let outcome = loop {
             let Some(&stage) = self.stages.get(self.stage) else {
-                (self.stage, self.next, self.waiting) = (0, Instant::now() + self.every, None);
+                // Whoever is pressed has made room by then.
+                let every = if self.pressed == [0; 2] { self.every } else { self.every.min(SOON) };
+                (self.stage, self.next, self.waiting) = (0, Instant::now() + every, None);
                 vacuum::measure(tables.connection(), shared)?;
                 break Ok(Step::Rest);
             };
@@ -322,8 +326,13 @@ impl Trimmer {
             if self.cut(cut, tables, shared)? {
                 return Ok(true);
             }
-            if bound == free_up_to && bound < tables.ends().of(stream) {
-                self.pressed[stream as usize] = bound.saturating_add(PRESSED).min(tables.ends().of(stream));
+            // Dead letters take no less room than the rows that they are made of.
+            let is_of_use = self.retention.when_blocked != WhenBlocked::DeadLetter;
+            if is_of_use && bound == free_up_to && bound < tables.ends().of(stream) {
+                let rows = tables.ends().of(stream).saturating_sub(tables.gone[stream as usize].floor);
+                let excess = u128::from(rows) * u128::from(used - max_bytes) / u128::from(used.max(1));
+                let step = u64::try_from(excess).unwrap_or(u64::MAX).max(PRESSED);
+                self.pressed[stream as usize] = bound.saturating_add(step).min(tables.ends().of(stream));
             }
         }
         if self.pressed == [0; 2] && !mem::replace(&mut self.is_full, true) {

@@ -100,8 +100,8 @@ fn tell(before: Option<&HeldUp>, now: Option<&HeldUp>) {
     match (before, now) {
         (before, Some(now)) if before.is_none_or(|before| before.consumer != now.consumer) => warn!(
             consumer = %now.consumer, stream = %now.stream, done_up_to = now.seq, rows = now.rows,
-            "a consumer holds up retention: what is overdue stays until it has got to it; see to it, drop it with \
-             `dispatcher consumers drop`, or set [journal] when_blocked"
+            "a consumer holds up retention: what is overdue stays until it has got to it; see to it, end it with \
+             `dispatcher consumers drop` – a replay with `dispatcher replay cancel` –, or set [journal] when_blocked"
         ),
         (Some(before), None) => info!(
             consumer = %before.consumer, stream = %before.stream, "the consumer no longer holds up retention"
