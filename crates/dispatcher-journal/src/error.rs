@@ -1,6 +1,10 @@
 //! What can go wrong, by what the caller does about it.
 
-use std::{fmt, io, path::PathBuf, sync::Arc};
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 /// Why a journal was not opened.
 #[derive(Debug)]
@@ -40,6 +44,20 @@ pub enum OpenError {
 }
 
 impl OpenError {
+    /// SQLite, or what is done with it at the start, failed with this.
+    pub(crate) fn cannot_open(path: &Path, err: &dyn fmt::Display) -> OpenError {
+        let (path, err) = (path.display(), err.to_string());
+        // SQLite's word, in all the ways in which it finds a page that it cannot read.
+        if err.contains("malformed") {
+            return OpenError::Other(format!(
+                "{path}: a page of the journal that a start needs is damaged ({err}). Put the last `dispatcher journal backup` \
+                 in its place, or move {path} and {path}-wal away, so that a new one is made: what can be read of the old one, \
+                 `sqlite3 {path} .recover` shows"
+            ));
+        }
+        OpenError::Other(format!("{path}: cannot open the journal: {err}"))
+    }
+
     pub(crate) fn io(what: impl fmt::Display, err: &io::Error) -> OpenError {
         OpenError::Other(format!("{what}: {err}"))
     }

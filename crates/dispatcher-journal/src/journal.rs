@@ -39,9 +39,7 @@ impl Journal {
     /// When another dispatcher has it, a newer one wrote it, it is no journal, or the disk refuses.
     pub fn open(options: JournalOptions) -> Result<Journal, OpenError> {
         let JournalOptions { path, sync, dedupe_window, dedupe_entries, queue_bytes, retention } = options;
-        let failed = |err: &dyn std::fmt::Display| {
-            OpenError::Other(format!("{}: cannot open the journal: {err}", path.display()))
-        };
+        let failed = |err: &dyn std::fmt::Display| OpenError::cannot_open(&path, err);
         let (connection, lock) = schema::open_writer(&path, sync)?;
         let ends = transaction::ends(&connection).map_err(|err| failed(&err))?;
         let gone = gone::read(&connection).map_err(|err| failed(&err))?;

@@ -121,13 +121,7 @@ pub(crate) fn create_private(path: &Path) -> io::Result<File> {
 fn prepare(path: &Path, sync: Sync) -> Result<Connection, OpenError> {
     let failed = |err: rusqlite::Error| match err.sqlite_error_code() {
         Some(rusqlite::ErrorCode::NotADatabase) => OpenError::Foreign { path: path.to_owned() },
-        Some(rusqlite::ErrorCode::DatabaseCorrupt) => OpenError::Other(format!(
-            "{0}: a page of the journal that a start needs is damaged ({err}); nothing was changed. Put the last `dispatcher \
-             journal backup` in its place, or move {0} and {0}-wal away, so that a new one is made: what can be read of the \
-             old one, `sqlite3 {0} .recover` shows",
-            path.display()
-        )),
-        _ => OpenError::Other(format!("{}: cannot open the journal: {err}", path.display())),
+        _ => OpenError::cannot_open(path, &err),
     };
     let (mut connection, found) = connect(path).map_err(failed)?;
     match found {

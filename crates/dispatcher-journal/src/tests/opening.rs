@@ -90,3 +90,23 @@ fn a_path_that_cannot_be_is_named() {
     let said = format!("{}: cannot make the journal's folder: ", folder.path().join("file").display());
     assert!(err.starts_with(&said), "{err}");
 }
+
+#[test]
+fn a_damaged_page_that_a_start_needs_is_told_with_what_to_do() {
+    for table in ["callbacks", "events", "checkpoint", "pending", "meta"] {
+        let place = Place::new();
+        let journal = place.open();
+        fill(&journal, 3);
+        journal.close();
+        let root = "SELECT rootpage FROM sqlite_schema WHERE name = ?1";
+        let root: usize =
+            Connection::open(place.path()).unwrap().query_row(root, [table], |row| row.get::<_, u32>(0)).unwrap()
+                as usize;
+        let mut bytes = std::fs::read(place.path()).unwrap();
+        bytes[(root - 1) * 8192] = 0xff;
+        std::fs::write(place.path(), bytes).unwrap();
+        let said = Journal::open(place.options()).err().unwrap().to_string();
+        assert!(said.contains("a page of the journal that a start needs is damaged"), "{table}: {said}");
+        assert!(said.contains("`dispatcher journal backup`") && said.contains(".recover"), "{table}: {said}");
+    }
+}
