@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use dispatcher_core::{DeliveryError, Failure, OpenError};
 use dispatcher_journal::Stream;
-use dispatcher_pipeline::{ConsumerOptions, Pipeline, State};
+use dispatcher_pipeline::{ConsumerOptions, ConsumerStatus, Pipeline, State};
 
 use crate::plugins::{Act, Item, Plugin, Store, handler, quick, sink, wait_for};
 
@@ -30,8 +30,9 @@ async fn what_is_refused_for_good_or_too_often_becomes_a_dead_letter() {
     http.took(1).await;
     assert_eq!(http.taken_of("a"), [2], "it waited for both to end");
     assert_eq!((http.times_asked(0), http.times_asked(1)), (1, 5));
-    let status = wait_for(&pipeline, "sink:http", "done", |status| status.dead + status.done == 3).await;
-    assert_eq!((status.dead, status.pending, status.state), (2, 0, State::Up));
+    let is_over = |status: &ConsumerStatus| status.dead + status.done == 3 && status.pending == 0;
+    let status = wait_for(&pipeline, "sink:http", "done", is_over).await;
+    assert_eq!((status.dead, status.state), (2, State::Up));
     let dead = store.dead("sink:http");
     assert_eq!((dead.len(), &dead[0]), (2, &(1, "status 400".to_owned())));
     assert!(dead[1].1.starts_with("gave up after 5 attempts") && dead[1].1.ends_with("; the last: status 500"));
