@@ -243,10 +243,7 @@ trait Listed: Sized {
     fn answer(&self, contents: bool) -> Answer;
 
     fn seq_of(row: &Row<Self>) -> u64 {
-        match row {
-            Row::Intact(item) => item.seq(),
-            Row::Damaged { seq, .. } => *seq,
-        }
+        row.seq_with(Self::seq)
     }
 }
 

@@ -10,9 +10,10 @@ use std::{
 use rusqlite::{OptionalExtension, params};
 
 use crate::{
-    Dead, Skipped, Stream,
+    Consumer, Dead, Skipped, Stream,
     mend::checkpoint_crc,
     reader::columns,
+    records,
     row::{EVENT_COLUMNS, EVENT_WIDTH, Names, StoredEvent},
     transaction::Tables,
     trouble::Trouble,
@@ -65,14 +66,14 @@ impl Tables<'_> {
                 more = true;
                 return Ok(());
             }
-            let sql = "SELECT seq FROM checkpoint WHERE consumer = ?1";
-            let reached: i64 = tables.connection().query_row(sql, [&**consumer], |row| row.get(0))?;
-            let reached = reached.cast_unsigned();
+            let known = records::consumers(tables.connection())?.into_iter().find(|known| *known.name == **consumer);
+            let known = known.unwrap_or_else(|| Consumer::new(&**consumer, stream));
+            let reached = known.checkpoint;
             let mut names = Names::default();
             let mut last = reached;
             while last < upto && last < reached + LETTERS && began.elapsed() <= LONGEST {
                 last += 1;
-                if let Some(reason) = tables.is_meant_for(consumer, stream, last, &mut names) {
+                if let Some(reason) = tables.is_meant_for(&known, last, &mut names) {
                     let dead = Dead { seq: last, reason, attempts: 0, first_at: tables.at };
                     tables.put_dead(consumer, consumer, stream, &dead)?;
                     buried += 1;
@@ -102,8 +103,8 @@ impl Tables<'_> {
     }
 
     /// Why this item becomes a dead letter of this consumer; `None` where it is not meant for it, or was deleted before.
-    fn is_meant_for(&self, consumer: &str, stream: Stream, seq: u64, names: &mut Names) -> Option<String> {
-        let found = match stream {
+    fn is_meant_for(&self, consumer: &Consumer, seq: u64, names: &mut Names) -> Option<String> {
+        let found = match consumer.stream {
             Stream::Callbacks => {
                 let sql = "SELECT 1 FROM callbacks WHERE seq = ?1";
                 let found = self
@@ -113,8 +114,6 @@ impl Tables<'_> {
                 found.map_err(|err| err.to_string())
             }
             Stream::Events => {
-                let known_as = self.names_of(consumer, seq);
-                let is_its = |sinks: &str| sinks.split(',').any(|sink| known_as.iter().any(|name| name == sink));
                 let sql = format!("SELECT {EVENT_COLUMNS}, crc FROM events WHERE seq = ?1");
                 let read = self.connection().prepare_cached(&sql).and_then(|mut statement| {
                     statement
@@ -127,7 +126,7 @@ impl Tables<'_> {
                 });
                 match read {
                     Ok(None) => Ok(None),
-                    Ok(Some(Ok(event))) => Ok(Some(is_its(&event.sinks))),
+                    Ok(Some(Ok(event))) => Ok(Some(consumer.is_named(&event.sinks, seq))),
                     Ok(Some(Err(reason))) => Err(reason),
                     Err(err) => Err(err.to_string()),
                 }
@@ -136,25 +135,11 @@ impl Tables<'_> {
         match found {
             Ok(Some(true)) => Some(OVERDUE.to_owned()),
             Ok(Some(false)) => None,
-            Ok(None) if self.gone[stream as usize].excuses(seq) => None,
+            Ok(None) if self.gone[consumer.stream as usize].excuses(seq) => None,
             Ok(None) => Some(format!("{OVERDUE}; its row is missing")),
             // Nobody can tell whom it is meant for: as everywhere, it is a dead letter of each.
             Err(reason) => Some(format!("{OVERDUE}; its row {reason}")),
         }
-    }
-
-    /// The names of a sink that an event with this seq may know it by.
-    fn names_of(&self, consumer: &str, seq: u64) -> Vec<String> {
-        let sql = "SELECT former FROM former_names WHERE consumer = ?1 AND upto >= ?2";
-        let former = self.connection().prepare_cached(sql).and_then(|mut statement| {
-            statement
-                .query_map((consumer, seq.cast_signed()), |row| row.get::<_, String>(0))?
-                .collect::<Result<Vec<_>, _>>()
-        });
-        // Where that cannot be read, its present name is all that is known.
-        let mut names = former.unwrap_or_default();
-        names.push(consumer.to_owned());
-        names.into_iter().map(|name| name.strip_prefix("sink:").unwrap_or(&name).to_owned()).collect()
     }
 
     fn raise_checkpoint(&mut self, consumer: &str, stream: Stream, seq: u64) -> Result<(), Trouble> {

@@ -5,7 +5,8 @@ use rusqlite::{Connection, OptionalExtension};
 
 use crate::{Stream, meta};
 
-/// The seq of the first row above the floor that was stored at `time` or later. Some thirty disk accesses at most, however long the stream.
+/// The seq of the first row above the floor that was stored at `time` or later. Some thirty disk accesses at most, however
+/// long the stream.
 pub(crate) fn first_at(connection: &Connection, stream: Stream, time: Timestamp) -> rusqlite::Result<Option<u64>> {
     let sql = format!("SELECT seq, at FROM {stream} WHERE seq >= ?1 ORDER BY seq LIMIT 1");
     let mut statement = connection.prepare_cached(&sql)?;

@@ -35,6 +35,33 @@ pub struct DeadLetter {
     pub damaged: bool,
 }
 
+/// Which dead letters are read at once, in order of seq.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeadPage<'a> {
+    /// Whose.
+    pub consumer: &'a str,
+    /// Those behind this seq.
+    pub after: u64,
+    /// Up to this seq.
+    pub last: u64,
+    /// None whose [place](DeadLetter::place) is beyond this.
+    pub last_place: u64,
+    /// At most so many.
+    pub max_rows: usize,
+    /// No further one once their copies hold so many bytes.
+    pub max_bytes: usize,
+}
+
+impl DeadPage<'_> {
+    /// The first page of all that a consumer has.
+    #[must_use]
+    pub fn all(consumer: &str) -> DeadPage<'_> {
+        // As far as SQLite's integers go.
+        let end = u64::MAX >> 1;
+        DeadPage { consumer, after: 0, last: end, last_place: end, max_rows: usize::MAX, max_bytes: usize::MAX }
+    }
+}
+
 impl DeadLetter {
     fn trusted_copy<T>(&self, read: impl FnOnce(&str) -> Option<T>) -> Option<T> {
         if self.damaged { None } else { read(&self.copy) }
@@ -47,7 +74,7 @@ impl Reader {
     /// # Errors
     /// When they could not be read now.
     pub fn dead(&mut self, consumer: &str, after: u64, max_rows: usize) -> Result<Vec<DeadLetter>, JournalError> {
-        self.dead_letters(consumer, after, u64::MAX >> 1, u64::MAX >> 1, max_rows, usize::MAX)
+        self.dead_letters(&DeadPage { after, max_rows, ..DeadPage::all(consumer) })
     }
 
     /// How many dead letters each consumer has that has any.
@@ -60,39 +87,22 @@ impl Reader {
         Ok(counts.collect::<Result<_, _>>()?)
     }
 
-    /// The events that dead letters of a consumer keep: from the one behind `after` up to `last`, and
-    /// none whose place is beyond `last_place`; no further one once their copies hold `max_bytes`. Rows that are still there are read as they are; of others there is the
-    /// dead letter's own copy.
+    /// The events that dead letters keep. Rows that are still there are read as they are; of others there is the dead
+    /// letter's own copy.
     ///
     /// # Errors
     /// When they could not be read now.
-    pub fn dead_events(
-        &mut self,
-        consumer: &str,
-        after: u64,
-        last: u64,
-        last_place: u64,
-        max_rows: usize,
-        max_bytes: usize,
-    ) -> Result<Vec<Row<EventRow>>, JournalError> {
-        let letters = self.dead_letters(consumer, after, last, last_place, max_rows, max_bytes)?;
+    pub fn dead_events(&mut self, page: &DeadPage<'_>) -> Result<Vec<Row<EventRow>>, JournalError> {
+        let letters = self.dead_letters(page)?;
         letters.iter().map(|letter| self.event_or_copy(letter)).collect()
     }
 
-    /// The callbacks that dead letters of a consumer keep, as [`dead_events`](Reader::dead_events) gives events.
+    /// The callbacks that dead letters keep, as [`dead_events`](Reader::dead_events) gives events.
     ///
     /// # Errors
     /// When they could not be read now.
-    pub fn dead_callbacks(
-        &mut self,
-        consumer: &str,
-        after: u64,
-        last: u64,
-        last_place: u64,
-        max_rows: usize,
-        max_bytes: usize,
-    ) -> Result<Vec<Row<CallbackRow>>, JournalError> {
-        let letters = self.dead_letters(consumer, after, last, last_place, max_rows, max_bytes)?;
+    pub fn dead_callbacks(&mut self, page: &DeadPage<'_>) -> Result<Vec<Row<CallbackRow>>, JournalError> {
+        let letters = self.dead_letters(page)?;
         letters.iter().map(|letter| self.callback_or_copy(letter)).collect()
     }
 
@@ -118,15 +128,8 @@ impl Reader {
         })
     }
 
-    fn dead_letters(
-        &mut self,
-        consumer: &str,
-        after: u64,
-        last: u64,
-        last_place: u64,
-        max_rows: usize,
-        max_bytes: usize,
-    ) -> Result<Vec<DeadLetter>, JournalError> {
+    fn dead_letters(&mut self, page: &DeadPage<'_>) -> Result<Vec<DeadLetter>, JournalError> {
+        let DeadPage { consumer, after, last, last_place, max_rows, max_bytes } = *page;
         let unchecked = meta::get::<i64>(&self.connection, "dead_unchecked")?.unwrap_or(0).cast_unsigned();
         let mut statement = self.connection.prepare_cached(
             "SELECT seq, rowid, at, first_at, reason, attempts, history, copy, crc FROM dead

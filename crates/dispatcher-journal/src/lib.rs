@@ -12,7 +12,9 @@
 //! - For people: [`Reader::check`], [`Reader::backup`], [`Journal::compact`].
 //!
 //! Inside, the file: `schema` opens it, `filesystem` judges where it lies, `migration` has its formats, `safety_copy` keeps
-//! what an older one was, `mend` and `row` have the checksums. The writer: `writer` is the thread, `transaction` and `changes`
+//! what an older one was, `mend` and `row` have the checksums, `last_row` and `meta` see that no flipped bit moves the end.
+//! Reading: `reader` has the rows, `records` and `letters` what consumers left, `find` and `lookup` the way to a time or an
+//! id, `copy` what a dead letter keeps. The writer: `writer` is the thread, `transaction` and `changes`
 //! what it does to the tables, `dedupe` the memory of repeats, `upkeep` the write-ahead log, `tail` the newest rows in memory.
 //! Retention: `trimmer` decides when, `trim` and `sundries` delete, `blocks` knows which callbacks are referred to, `holds`
 //! what consumers need, `evict` lets go of what those who do not run never did, `gone` is what readers pass over.
@@ -69,7 +71,7 @@ pub use check::{Check, Checked, DamagedRange, Progress};
 pub use commit::{Attempt, Commit, Dead, Emitted, Pending, Skipped};
 pub use error::{AppendError, Health, JournalError, OpenError};
 pub use journal::Journal;
-pub use letters::DeadLetter;
+pub use letters::{DeadLetter, DeadPage};
 pub use lookup::Found;
 pub use options::{HeldUp, JournalOptions, Overdue, Retention, Start, Stream, Sync, WhenBlocked};
 pub use port::{Append, Port};

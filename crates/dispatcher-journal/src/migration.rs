@@ -80,8 +80,9 @@ pub(crate) const FIRST: &str = "
 
 /// Attempts, replays, parking, retention, and checksums for the small tables.
 ///
-/// The largest seqs are asked for alone, so that SQLite looks at the last row and not at all of them. `replay` is covered by `crc` where it is not NULL. Dead letters that were there before have no checksum, up to the place
-/// in `dead_unchecked`. Of the blocks of events that were full before nobody knows the callbacks: the last of them says that
+/// The largest seqs are asked for alone, so that SQLite looks at the last row and not at all of them. `replay` is covered by
+/// `crc` where it is not NULL. Dead letters that were there before have no checksum, up to the place in `dead_unchecked`.
+/// Of the blocks of events that were full before nobody knows the callbacks: the last of them says that
 /// they may refer to any, so that no callback goes before they do; see `blocks`. `restored` has the callbacks below the floor
 /// that were put back for an event, with the last event that refers to each. `former_names` has the names that events up to
 /// a seq know a consumer by, since it was renamed.

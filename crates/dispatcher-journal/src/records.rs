@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use dispatcher_core::{Key, Response, Timestamp};
 use rusqlite::{
-    OptionalExtension, Row as Columns,
+    Connection, OptionalExtension, Row as Columns,
     types::{Type, ValueRef},
 };
 
@@ -26,6 +26,12 @@ pub struct Consumer {
 }
 
 impl Consumer {
+    /// One of which nothing is stored.
+    #[must_use]
+    pub fn new(name: impl Into<String>, stream: Stream) -> Consumer {
+        Consumer { name: name.into(), stream, checkpoint: 0, parked: None, former: Vec::new() }
+    }
+
     /// Whether an event with this seq, which names these sinks – joined with `,` – is meant for it.
     #[must_use]
     pub fn is_named(&self, sinks: &str, seq: u64) -> bool {
@@ -57,28 +63,7 @@ impl Reader {
     /// # Errors
     /// When they could not be read now.
     pub fn consumers(&mut self) -> Result<Vec<Consumer>, JournalError> {
-        let sql = "SELECT consumer, former, upto FROM former_names";
-        let mut former = BTreeMap::<String, Vec<(String, u64)>>::new();
-        let mut statement = self.connection.prepare_cached(sql)?;
-        let mut rows = statement.query([])?;
-        while let Some(row) = rows.next()? {
-            former.entry(row.get(0)?).or_default().push((row.get(1)?, unsigned(row, 2)?));
-        }
-        let sql = "SELECT consumer, stream, seq, parked_at, parked FROM checkpoint ORDER BY consumer";
-        let mut statement = self.connection.prepare_cached(sql)?;
-        let consumers = statement.query_map([], |row| {
-            let parked_at = row.get::<_, Option<i64>>(3)?.map(Timestamp::from_millis);
-            let reason = row.get::<_, Option<String>>(4)?;
-            let name: String = row.get(0)?;
-            Ok(Consumer {
-                former: former.remove(&name).unwrap_or_default(),
-                name,
-                stream: stream(row, 1)?,
-                checkpoint: unsigned(row, 2)?,
-                parked: parked_at.zip(reason).map(|(at, reason)| Parked { at, reason }),
-            })
-        })?;
-        Ok(consumers.collect::<Result<_, _>>()?)
+        Ok(consumers(&self.connection)?)
     }
 
     /// All pending items of a consumer, in order of seq.
@@ -193,6 +178,32 @@ impl Reader {
     pub fn end(&self, stream: Stream) -> u64 {
         self.rows.shared.visible(stream)
     }
+}
+
+/// All consumers, by name.
+pub(crate) fn consumers(connection: &Connection) -> rusqlite::Result<Vec<Consumer>> {
+    let sql = "SELECT consumer, former, upto FROM former_names";
+    let mut former = BTreeMap::<String, Vec<(String, u64)>>::new();
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        former.entry(row.get(0)?).or_default().push((row.get(1)?, unsigned(row, 2)?));
+    }
+    let sql = "SELECT consumer, stream, seq, parked_at, parked FROM checkpoint ORDER BY consumer";
+    let mut statement = connection.prepare_cached(sql)?;
+    let consumers = statement.query_map([], |row| {
+        let parked_at = row.get::<_, Option<i64>>(3)?.map(Timestamp::from_millis);
+        let reason = row.get::<_, Option<String>>(4)?;
+        let name: String = row.get(0)?;
+        Ok(Consumer {
+            former: former.remove(&name).unwrap_or_default(),
+            name,
+            stream: stream(row, 1)?,
+            checkpoint: unsigned(row, 2)?,
+            parked: parked_at.zip(reason).map(|(at, reason)| Parked { at, reason }),
+        })
+    })?;
+    consumers.collect()
 }
 
 pub(crate) fn attempt(row: &Columns<'_>) -> rusqlite::Result<Attempt> {

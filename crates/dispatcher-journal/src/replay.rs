@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use dispatcher_core::Timestamp;
 
-use crate::Stream;
+use crate::{DeadPage, Stream};
 
 /// A replay to be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +55,13 @@ pub struct Replay {
 }
 
 impl Replay {
+    /// The first page of the dead letters that it is of, if it is of such.
+    #[must_use]
+    pub fn dead_page(&self) -> Option<DeadPage<'_>> {
+        let consumer = self.dead_of.as_deref()?;
+        Some(DeadPage { last: self.last, last_place: self.last_place, ..DeadPage::all(consumer) })
+    }
+
     /// The name of its consumer.
     #[must_use]
     pub fn consumer(&self) -> String {

@@ -25,6 +25,14 @@ pub enum Row<T> {
 }
 
 impl<T> Row<T> {
+    /// Its seq: that of an intact one is read by `of_intact`.
+    pub fn seq_with(&self, of_intact: impl FnOnce(&T) -> u64) -> u64 {
+        match self {
+            Row::Intact(row) => of_intact(row),
+            Row::Damaged { seq, .. } => *seq,
+        }
+    }
+
     /// What was appended, unless it is damaged.
     pub fn intact(self) -> Option<T> {
         match self {

@@ -349,8 +349,7 @@ impl<W: Worker> Consumer<W> {
         let wants_lane = can_start && steering::wants(&self.window, &self.health, &self.rate, now);
         if !wants_lane {
             self.pool.leave(self.member);
-        }
-        if wants_lane && self.pool.has_for(self.member) {
+        } else if self.pool.has_for(self.member) {
             // What it waited for has come since it last looked.
             return Event::Other;
         }

@@ -10,7 +10,7 @@ use std::{
 
 use dispatcher_cell::Reopening;
 use dispatcher_core::Timestamp;
-use dispatcher_journal::{Journal, Pending, Reader, Replay, Start, Stream};
+use dispatcher_journal::{Consumer as Known, Journal, JournalError, Pending, Reader, Replay, Start, Stream};
 use tokio::{
     sync::{mpsc, watch},
     task::{JoinSet, LocalSet},
@@ -26,6 +26,7 @@ use crate::{
     limiter::Limiter,
     pipeline::Scope,
     pool::Pool,
+    replay::named,
     sink::SinkWorker,
     source::{Replayed, Replaying, Source},
     status::{StatusCell, Statuses},
@@ -51,7 +52,7 @@ pub(crate) struct Crew {
 /// A handler or sink, and where its consumer goes on.
 struct Ready<I> {
     consumer: String,
-    former: Vec<(String, u64)>,
+    known: Known,
     instance: I,
     cells: Reopening,
     place: Option<Place>,
@@ -108,8 +109,9 @@ impl Crew {
         let mut replays = reader.replays().map_err(failed("replays"))?;
         replays.retain(|replay| replay.ended_at.is_none());
         let runs = |target: &str| {
-            let names = handlers.iter().map(|ready| &ready.consumer).chain(sinks.iter().map(|ready| &ready.consumer));
-            names.into_iter().any(|name| name == target)
+            let mut names =
+                handlers.iter().map(|ready| &ready.consumer).chain(sinks.iter().map(|ready| &ready.consumer));
+            names.any(|name| name == target)
         };
         for replay in replays.iter().filter(|replay| runs(&replay.target)) {
             let name = replay.consumer();
@@ -146,9 +148,9 @@ impl Crew {
             deck.handlers.insert(consumer, post.clone());
             deck.start_live(&post, place);
         }
-        for Ready { consumer, former, instance, cells, place } in sinks {
+        for Ready { consumer, known, instance, cells, place } in sinks {
             let SinkInstance { name, settings, options, .. } = instance;
-            let worker = SinkWorker::new(&name, &former, settings, options.timeout, cells);
+            let worker = SinkWorker::new(&name, known, settings, options.timeout, cells);
             let post = Rc::new(Post::new(consumer.clone(), worker, options));
             deck.sinks.insert(consumer, post.clone());
             deck.start_live(&post, place);
@@ -171,9 +173,8 @@ impl Crew {
         // Where nothing but replays ran, nobody has closed what they worked with.
         if *phase.borrow() != Phase::Stopped {
             for post in deck.sinks.values() {
-                let lanes = post.pool.drain().into_iter().map(|lane| post.worker.clone().close(lane, CLOSING));
-                for closing in lanes {
-                    closing.await;
+                for lane in post.pool.drain() {
+                    post.worker.clone().close(lane, CLOSING).await;
                 }
             }
         }
@@ -196,31 +197,37 @@ impl<I> Ready<I> {
         reader: &mut Reader,
     ) -> Result<Ready<I>, StartError> {
         let failed = |source| StartError::Journal { consumer: consumer.clone(), source };
+        if scope == Scope::Everything {
+            journal.register(&consumer, stream, start).map_err(failed)?;
+        }
+        let known = reader.consumers().map_err(failed)?.into_iter().find(|known| known.name == consumer);
+        let known = known.unwrap_or_else(|| Known::new(&*consumer, stream));
         let place = match scope {
-            Scope::Everything => {
-                let checkpoint = journal.register(&consumer, stream, start).map_err(failed)?;
-                Some(Place::read(&consumer, checkpoint, reader).map_err(failed)?)
-            }
+            Scope::Everything => Some(Place::read(&known, reader).map_err(failed)?),
             Scope::Replays => None,
         };
-        let known = reader.consumers().map_err(failed)?.into_iter().find(|known| known.name == consumer);
-        let former = known.map(|known| known.former).unwrap_or_default();
         let cells = Reopening::open(&consumer, threads).map_err(StartError::Thread)?;
-        Ok(Ready { consumer, former, instance, cells, place })
+        Ok(Ready { consumer, known, instance, cells, place })
     }
 }
 
 impl Place {
-    fn read(consumer: &str, checkpoint: u64, reader: &mut Reader) -> Result<Place, dispatcher_journal::JournalError> {
-        let pending = reader.pending(consumer)?;
-        let known = reader.consumers()?.into_iter().find(|known| known.name == consumer);
-        let parked = known.and_then(|known| known.parked).map(|parked| (parked.at, parked.reason));
-        let status = StatusCell::new(consumer);
+    fn read(known: &Known, reader: &mut Reader) -> Result<Place, JournalError> {
+        let pending = reader.pending(&known.name)?;
+        let status = StatusCell::new(&known.name);
         status.update(|status| {
-            status.checkpoint = checkpoint;
+            status.checkpoint = known.checkpoint;
             status.pending = pending.len();
         });
-        Ok(Place { checkpoint, pending, parked, status })
+        let mut place = Place { checkpoint: known.checkpoint, pending, parked: None, status };
+        place.park_as(Some(known));
+        Ok(place)
+    }
+
+    /// Parks it if this one is.
+    fn park_as(&mut self, known: Option<&Known>) {
+        let parked = known.and_then(|known| known.parked.as_ref());
+        self.parked = parked.map(|parked| (parked.at, parked.reason.clone()));
     }
 }
 
@@ -231,23 +238,6 @@ impl<W: Worker> Post<W> {
         let limiter = options.rate.map(new_limiter);
         Post { consumer, worker: Rc::new(worker), pool: Rc::new(Pool::new(lanes)), limiter, options }
     }
-}
-
-/// The consumer of this name – that is what it is called now, or once was.
-pub(crate) fn named(
-    known: Vec<dispatcher_journal::Consumer>,
-    name: &str,
-    stream: Stream,
-) -> dispatcher_journal::Consumer {
-    let is_it =
-        |one: &dispatcher_journal::Consumer| one.name == name || one.former.iter().any(|(former, _)| former == name);
-    known.into_iter().find(is_it).unwrap_or_else(|| dispatcher_journal::Consumer {
-        name: name.to_owned(),
-        stream,
-        checkpoint: 0,
-        parked: None,
-        former: Vec::new(),
-    })
 }
 
 fn new_limiter(rate: f64) -> Rc<RefCell<Limiter>> {
@@ -355,17 +345,14 @@ impl Deck {
         let spec: ReplaySpec = serde_json::from_str(&replay.spec).map_err(|err| format!("its record: {err}"))?;
         let filter = spec.filter.parse()?;
         let mut reader = self.reader.borrow_mut();
-        let name = replay.consumer();
-        let checkpoint = reader.checkpoint(&name).map_err(|err| err.to_string())?;
-        let checkpoint = checkpoint.ok_or("it has no checkpoint")?;
-        let mut place = Place::read(&name, checkpoint, &mut reader).map_err(|err| err.to_string())?;
-        // Whoever parks a sink parks what is replayed to it.
         let known = reader.consumers().map_err(|err| err.to_string())?;
-        let target = known.iter().find(|known| known.name == *replay.target);
-        place.parked =
-            target.and_then(|target| target.parked.as_ref()).map(|parked| (parked.at, parked.reason.clone()));
+        let find = |name: &str| known.iter().find(|known| known.name == name);
+        let own = find(&replay.consumer()).ok_or("it has no checkpoint")?;
+        let mut place = Place::read(own, &mut reader).map_err(|err| err.to_string())?;
+        // Whoever parks a sink parks what is replayed to it.
+        place.park_as(find(&replay.target));
         let sinks = spec.to.filter(|_| spec.of.starts_with("handler:")).map(Arc::from);
-        let (of, replayed) = (named(known, &spec.of, replay.stream), Replayed { sinks });
+        let (of, replayed) = (named(&known, &spec.of, replay.stream), Replayed { sinks });
         let replaying = Replaying { replay: replay.clone(), of, filter, rate: spec.rate, replayed };
         Ok((Source::Replay(Box::new(replaying)), place))
     }

@@ -9,10 +9,14 @@ use std::{
 };
 
 use dispatcher_core::Route;
-use dispatcher_journal::{Change, Consumer, Journal, JournalError, NewReplay, Reader, Replay, Row, Stream};
+use dispatcher_journal::{Change, Consumer, DeadPage, Journal, JournalError, NewReplay, Reader, Replay, Row, Stream};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{ConsumerStatus, HandlerInstance, ReplaySpec, SinkInstance, replay::Filter, status::Statuses};
+use crate::{
+    ConsumerStatus, HandlerInstance, ReplaySpec, SinkInstance,
+    replay::{Filter, named},
+    status::Statuses,
+};
 
 /// How long is waited for a replay to end that was cancelled, and how often is looked.
 const ENDS: Duration = Duration::from_secs(10);
@@ -168,7 +172,7 @@ impl PipelineHandle {
         let new = self.plan(spec)?;
         let filter = spec.filter.parse().map_err(ControlError::Invalid)?;
         let mut reader = self.journal.reader()?;
-        let of = crate::crew::named(reader.consumers()?, &spec.of, new.stream);
+        let of = named(&reader.consumers()?, &spec.of, new.stream);
         let last = new.last.min(reader.end(new.stream));
         let mut counting = Counting { after: new.first.saturating_sub(1), last, n: 0 };
         while counting.after < last {
@@ -252,7 +256,7 @@ impl Counting {
         of: &Consumer,
     ) -> Result<(), JournalError> {
         let page = match &new.dead_of {
-            Some(dead_of) => reader.dead_events(dead_of, self.after, self.last, u64::MAX >> 1, PAGE, PAGE_BYTES)?,
+            Some(dead_of) => reader.dead_events(&self.dead_page(dead_of))?,
             None => reader.events(self.after, PAGE, PAGE_BYTES)?,
         };
         self.page(
@@ -275,7 +279,7 @@ impl Counting {
         of: &str,
     ) -> Result<(), JournalError> {
         let page = match &new.dead_of {
-            Some(dead_of) => reader.dead_callbacks(dead_of, self.after, self.last, u64::MAX >> 1, PAGE, PAGE_BYTES)?,
+            Some(dead_of) => reader.dead_callbacks(&self.dead_page(dead_of))?,
             None => reader.callbacks(self.after, PAGE, PAGE_BYTES)?,
         };
         let route = known.routes.get(of.strip_prefix("handler:").unwrap_or(of));
@@ -292,13 +296,15 @@ impl Counting {
         Ok(())
     }
 
+    fn dead_page<'a>(&self, consumer: &'a str) -> DeadPage<'a> {
+        let Counting { after, last, .. } = *self;
+        DeadPage { after, last, max_rows: PAGE, max_bytes: PAGE_BYTES, ..DeadPage::all(consumer) }
+    }
+
     fn page<T>(&mut self, page: Vec<Row<T>>, seq: impl Fn(&T) -> u64, counts: impl Fn(&T) -> bool) {
         let before = self.after;
         for row in page {
-            let seq = match &row {
-                Row::Intact(row) => seq(row),
-                Row::Damaged { seq, .. } => *seq,
-            };
+            let seq = row.seq_with(&seq);
             if seq > self.last {
                 break;
             }

@@ -9,7 +9,7 @@ use std::{
 
 use dispatcher_cell::{Cell, CellError, Off, Reopening};
 use dispatcher_core::{Callback, Failure, HandleContext, Handler, HandlerSettings, Key, OpenContext, Route};
-use dispatcher_journal::{CallbackRow, Consumer, Emitted, JournalError, Reader, Row, Stream};
+use dispatcher_journal::{CallbackRow, Consumer, DeadPage, Emitted, JournalError, Reader, Row, Stream};
 use tokio::{sync::OnceCell, time::timeout};
 use tracing::warn;
 
@@ -148,16 +148,8 @@ impl Worker for HandlerWorker {
         item.callback.key()
     }
 
-    fn read_dead(
-        reader: &mut Reader,
-        of: &str,
-        after: u64,
-        last: u64,
-        last_place: u64,
-        rows: usize,
-        bytes: usize,
-    ) -> Result<Vec<Row<CallbackRow>>, JournalError> {
-        reader.dead_callbacks(of, after, last, last_place, rows, bytes)
+    fn read_dead(reader: &mut Reader, page: &DeadPage<'_>) -> Result<Vec<Row<CallbackRow>>, JournalError> {
+        reader.dead_callbacks(page)
     }
 
     async fn work(

@@ -1,6 +1,7 @@
 //! What is to be delivered again.
 
 use dispatcher_core::{Callback, CommandPattern, Key, Timestamp};
+use dispatcher_journal::{Consumer, Stream};
 use serde::{Deserialize, Serialize};
 
 /// A replay, as it is asked for.
@@ -40,6 +41,13 @@ pub struct ReplayFilter {
     pub app: Option<String>,
     /// Their seqs.
     pub seqs: Option<Vec<u64>>,
+}
+
+/// The consumer whose items are asked for by this name: that is what it is called now, or else once was.
+pub(crate) fn named(known: &[Consumer], name: &str, stream: Stream) -> Consumer {
+    let is_now = known.iter().find(|one| one.name == name);
+    let once_was = || known.iter().find(|one| one.former.iter().any(|(former, _)| former == name));
+    is_now.or_else(once_was).cloned().unwrap_or_else(|| Consumer::new(name, stream))
 }
 
 /// A filter that was understood.
@@ -107,5 +115,20 @@ impl Filter {
             Some([]) => (1, 0),
             None => (1, u64::MAX),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_whose_it_is_now_before_whose_it_was() {
+        let renamed = Consumer { former: vec![("sink:z".to_owned(), 9)], ..Consumer::new("sink:b", Stream::Events) };
+        let other = Consumer::new("sink:z", Stream::Events);
+        let named = |known: &[Consumer]| named(known, "sink:z", Stream::Events).name;
+        assert_eq!(named(&[renamed.clone(), other]), "sink:z");
+        assert_eq!(named(&[renamed]), "sink:b");
+        assert_eq!(named(&[]), "sink:z");
     }
 }

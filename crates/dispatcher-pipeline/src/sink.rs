@@ -11,7 +11,7 @@ use std::{
 
 use dispatcher_cell::{Cell, CellError, Off, Reopening};
 use dispatcher_core::{Callback, DeliverContext, Event, EventData, Failure, Key, OpenContext, Sink, SinkSettings};
-use dispatcher_journal::{Consumer, Emitted, EventRow, JournalError, Reader, Row, Stream};
+use dispatcher_journal::{Consumer, DeadPage, Emitted, EventRow, JournalError, Reader, Row, Stream};
 use tracing::warn;
 
 use crate::{
@@ -26,8 +26,8 @@ const EVENT_BYTES: usize = 768;
 /// Hands events to one sink per lane, in the cell that they share.
 pub(crate) struct SinkWorker {
     name: String,
-    /// The names that it had before, each with the last event that may know it by that.
-    former: Vec<(String, u64)>,
+    /// As the journal knows it: events name it by what it was called when they were made.
+    known: Consumer,
     settings: Arc<dyn SinkSettings>,
     timeout: Duration,
     cells: Reopening,
@@ -56,16 +56,15 @@ impl Drop for Opened {
 }
 
 impl SinkWorker {
-    /// `former`: the names of consumers that it had before, each with the last event that may know it by that.
+    /// `known`: what the journal knows of its consumer.
     pub(crate) fn new(
         name: &str,
-        former: &[(String, u64)],
+        known: Consumer,
         settings: Arc<dyn SinkSettings>,
         timeout: Duration,
         cells: Reopening,
     ) -> SinkWorker {
-        let former = former.iter().filter_map(|(name, upto)| Some((name.strip_prefix("sink:")?.to_owned(), *upto)));
-        SinkWorker { name: name.to_owned(), former: former.collect(), settings, timeout, cells }
+        SinkWorker { name: name.to_owned(), known, settings, timeout, cells }
     }
 
     /// The lane's sink: the one it has, unless that one belongs to a cell that was left behind.
@@ -187,8 +186,7 @@ impl Worker for SinkWorker {
     }
 
     fn selects(&self, item: &EventRow) -> bool {
-        let is_in = |sink: &str| item.sinks.split(',').any(|name| name == sink);
-        is_in(&self.name) || self.former.iter().any(|(former, upto)| item.event.seq <= *upto && is_in(former))
+        self.selects_for(item, &self.known)
     }
 
     fn selects_for(&self, item: &EventRow, consumer: &Consumer) -> bool {
@@ -203,16 +201,8 @@ impl Worker for SinkWorker {
         item.event.key.as_ref()
     }
 
-    fn read_dead(
-        reader: &mut Reader,
-        of: &str,
-        after: u64,
-        last: u64,
-        last_place: u64,
-        rows: usize,
-        bytes: usize,
-    ) -> Result<Vec<Row<EventRow>>, JournalError> {
-        reader.dead_events(of, after, last, last_place, rows, bytes)
+    fn read_dead(reader: &mut Reader, page: &DeadPage<'_>) -> Result<Vec<Row<EventRow>>, JournalError> {
+        reader.dead_events(page)
     }
 
     async fn work(

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dispatcher_journal::{Consumer, JournalError, Reader, Replay, Row};
+use dispatcher_journal::{Consumer, DeadPage, JournalError, Reader, Replay, Row};
 
 use crate::{replay::Filter, worker::Worker};
 
@@ -101,18 +101,16 @@ impl Source {
         rows: usize,
         bytes: usize,
     ) -> Result<Page<W::Item>, JournalError> {
-        let Source::Replay(replaying) = self else {
-            let rows = W::read(reader, after, rows, bytes)?;
-            // Whatever there was has been deleted.
-            return Ok(Page { is_last: rows.is_empty(), rows });
-        };
-        let replay = &replaying.replay;
-        let mut page = match &replay.dead_of {
-            Some(of) => W::read_dead(reader, of, after, replay.last, replay.last_place, rows, bytes)?,
+        let replay = self.replay();
+        let mut page = match replay.and_then(Replay::dead_page) {
+            Some(dead) => W::read_dead(reader, &DeadPage { after, max_rows: rows, max_bytes: bytes, ..dead })?,
             None => W::read(reader, after, rows, bytes)?,
         };
         let n_read = page.len();
-        page.retain(|row| row_seq::<W>(row) <= replay.last);
+        if let Some(replay) = replay {
+            page.retain(|row| row.seq_with(W::seq) <= replay.last);
+        }
+        // An empty page means that whatever there was has been deleted.
         Ok(Page { is_last: page.len() < n_read || n_read == 0, rows: page })
     }
 
@@ -122,17 +120,10 @@ impl Source {
         reader: &mut Reader,
         seq: u64,
     ) -> Result<Option<Row<W::Item>>, JournalError> {
-        if let Some(Replay { dead_of: Some(of), last, last_place, .. }) = self.replay() {
-            let rows = W::read_dead(reader, of, seq - 1, seq.min(*last), *last_place, 1, usize::MAX)?;
+        if let Some(dead) = self.replay().and_then(Replay::dead_page) {
+            let rows = W::read_dead(reader, &DeadPage { after: seq - 1, last: seq, max_rows: 1, ..dead })?;
             return Ok(rows.into_iter().next());
         }
         W::read_one(reader, seq).map(Some)
-    }
-}
-
-fn row_seq<W: Worker>(row: &Row<W::Item>) -> u64 {
-    match row {
-        Row::Intact(item) => W::seq(item),
-        Row::Damaged { seq, .. } => *seq,
     }
 }

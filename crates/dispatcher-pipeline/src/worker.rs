@@ -3,7 +3,7 @@
 use std::{future::Future, rc::Rc, time::Duration};
 
 use dispatcher_core::{Callback, Key};
-use dispatcher_journal::{Consumer, Emitted, JournalError, Reader, Row, Stream};
+use dispatcher_journal::{Consumer, DeadPage, Emitted, JournalError, Reader, Row, Stream};
 
 use crate::{
     source::Replayed,
@@ -64,15 +64,7 @@ pub(crate) trait Worker: Sized + 'static {
     fn own_key(item: &Self::Item) -> Option<&Key>;
 
     /// Reads what dead letters of a consumer keep. Blocks for one page.
-    fn read_dead(
-        reader: &mut Reader,
-        of: &str,
-        after: u64,
-        last: u64,
-        last_place: u64,
-        max_rows: usize,
-        max_bytes: usize,
-    ) -> Result<Vec<Row<Self::Item>>, JournalError>;
+    fn read_dead(reader: &mut Reader, page: &DeadPage<'_>) -> Result<Vec<Row<Self::Item>>, JournalError>;
 
     /// Works on a batch: at least one, in seq order, each with the number of its attempt. `replayed`: it was asked for
     /// again.

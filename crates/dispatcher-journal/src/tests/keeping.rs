@@ -3,7 +3,7 @@
 use dispatcher_core::Response;
 
 use super::*;
-use crate::{Attempt, Change, Consumer, Dead, NewReplay, Parked, Pending, Reader, Skipped};
+use crate::{Attempt, Change, Consumer, Dead, DeadPage, NewReplay, Parked, Pending, Reader, Skipped};
 
 fn commit_of(consumer: &str) -> Commit {
     Commit { consumer: consumer.into(), ..Commit::default() }
@@ -93,9 +93,12 @@ fn a_dead_letter_is_replayed_from_its_copy_when_its_row_is_gone() {
     commit(&journal, Commit { dead: vec![dead(1), dead(2)], ..commit_of("sink:s") }).unwrap();
     let read = |journal: &Journal| {
         let mut reader = journal.reader().unwrap();
-        let events = reader.dead_events("sink:s", 0, 9, 9, 9, usize::MAX).unwrap();
+        let events =
+            reader.dead_events(&DeadPage { last: 9, last_place: 9, max_rows: 9, ..DeadPage::all("sink:s") }).unwrap();
         let events: Vec<_> = events.into_iter().map(|row| row.intact().unwrap()).collect();
-        let callbacks = reader.dead_callbacks(CONSUMER, 0, 9, 9, 9, usize::MAX).unwrap();
+        let callbacks = reader
+            .dead_callbacks(&DeadPage { last: 9, last_place: 9, max_rows: 9, ..DeadPage::all(CONSUMER) })
+            .unwrap();
         let callbacks: Vec<_> = callbacks.into_iter().map(|row| facts(&row.intact().unwrap().callback)).collect();
         let sinks: Vec<_> = events.iter().map(|row| (row.sinks.clone(), row.callback_seq)).collect();
         (events.iter().map(|row| event_facts(&row.event)).collect::<Vec<_>>(), sinks, callbacks)
@@ -113,7 +116,7 @@ fn a_dead_letter_is_replayed_from_its_copy_when_its_row_is_gone() {
     let mut reader = journal.reader().unwrap();
     assert_eq!(places(&mut reader, "sink:s"), [(1, 2), (2, 4)], "and is a new dead letter");
     let until = |reader: &mut Reader, last, last_place| {
-        reader.dead_events("sink:s", 0, last, last_place, 9, usize::MAX).unwrap().len()
+        reader.dead_events(&DeadPage { last, last_place, max_rows: 9, ..DeadPage::all("sink:s") }).unwrap().len()
     };
     assert_eq!([until(&mut reader, 1, 9), until(&mut reader, 9, 3), until(&mut reader, 9, 4)], [1, 1, 2]);
     journal.close();
@@ -124,7 +127,8 @@ fn a_dead_letter_is_replayed_from_its_copy_when_its_row_is_gone() {
     let mut reader = journal.reader().unwrap();
     let damaged_ones: Vec<bool> = reader.dead("sink:s", 0, 9).unwrap().iter().map(|letter| letter.damaged).collect();
     assert_eq!(damaged_ones, [false, true]);
-    let rows = reader.dead_events("sink:s", 0, 9, 9, 9, usize::MAX).unwrap();
+    let rows =
+        reader.dead_events(&DeadPage { last: 9, last_place: 9, max_rows: 9, ..DeadPage::all("sink:s") }).unwrap();
     assert_eq!(damaged(&rows), [(2, "is missing")]);
     // Nor does giving up on it once more make it good.
     commit(&journal, Commit { dead: vec![dead(2)], ..commit_of("sink:s") }).unwrap();
@@ -167,7 +171,14 @@ fn dead_letters_are_discarded_and_raised_and_their_places_do_not_come_again() {
         [attempt(3, 1, Some("again"))],
         "what the replay tried"
     );
-    let rows = reader.dead_events("sink:s", made.first - 1, made.last, made.last_place, 9, usize::MAX).unwrap();
+    let page = DeadPage {
+        after: made.first - 1,
+        last: made.last,
+        last_place: made.last_place,
+        max_rows: 9,
+        ..DeadPage::all("sink:s")
+    };
+    let rows = reader.dead_events(&page).unwrap();
     assert_eq!(rows.into_iter().map(|row| row.intact().unwrap().event.seq).collect::<Vec<_>>(), [4]);
     let done = reader.replays().unwrap().remove(0);
     assert_eq!((done.done, done.dead, done.ended_at), (1, 1, None));

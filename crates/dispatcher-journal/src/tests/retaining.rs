@@ -3,7 +3,7 @@
 use dispatcher_core::CommandPattern;
 
 use super::*;
-use crate::{Attempt, Change, Dead, Ends, HeldUp, NewReplay, Overdue, Pending, WhenBlocked};
+use crate::{Attempt, Change, Dead, DeadPage, Ends, HeldUp, NewReplay, Overdue, Pending, WhenBlocked};
 
 /// Everything is old as soon as it is there.
 fn nothing() -> Retention {
@@ -380,7 +380,7 @@ fn a_dead_letter_outlives_its_row_and_its_callback_comes_back_for_new_events() {
     let id = change(&journal, Change::BeginReplay(replay(CONSUMER, Some(CONSUMER))));
     let mut reader = journal.reader().unwrap();
     assert_eq!(reader.attempts(Stream::Callbacks, 7).unwrap().len(), 0);
-    let mut rows = reader.dead_callbacks(CONSUMER, 0, 30, u64::MAX >> 1, 10, usize::MAX).unwrap();
+    let mut rows = reader.dead_callbacks(&DeadPage { last: 30, max_rows: 10, ..DeadPage::all(CONSUMER) }).unwrap();
     let Some(Row::Intact(row)) = rows.pop() else { panic!("the copy is as good as the row") };
     assert_eq!((row.seq, rows.len()), (7, 0));
     let again = Commit {
