@@ -107,6 +107,12 @@ impl Callback {
         Callback { parts }
     }
 
+    /// The same callback with another body: how one decider shows the next what it changed.
+    #[must_use]
+    pub fn with_body(&self, body: Bytes) -> Callback {
+        Callback { parts: CallbackParts { body, ..self.parts.clone() } }
+    }
+
     /// Its id.
     #[must_use]
     pub fn id(&self) -> CallbackId {

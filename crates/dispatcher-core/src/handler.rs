@@ -1,8 +1,9 @@
-//! Handlers: what turns callbacks into events.
+//! Handlers: what decides about callbacks, and turns them into events.
 //!
 //! The life of a handler: its settings are decoded and [checked](HandlerConfig::check) → it is
-//! [opened](HandlerConfig::open) → [`handle`](Handler::handle) is called, by several lanes at once → it is dropped. After
-//! a panic, or a call that does not come back, it is dropped and opened anew.
+//! [opened](HandlerConfig::open) → [`decide`](Handler::decide) or [`handle`](Handler::handle) is called, by several at once →
+//! it is dropped. After a panic, or a call that does not come back, it is dropped and opened anew. One that does both is
+//! opened twice, once for each: neither waits for the other.
 
 use std::{sync::Arc, time::Instant};
 
@@ -12,7 +13,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::{
-    Callback, CheckContext, HandlerError, NewEvent, OpenContext, OpenError, Origin, PhaseFilter, SettingError, settings,
+    Callback, CheckContext, DecideContext, Decision, HandlerError, NewEvent, OpenContext, OpenError, Origin,
+    PhaseFilter, SettingError, settings,
 };
 
 /// The settings of a handler, `[handlers.<name>]` in the configuration.
@@ -47,10 +49,28 @@ pub trait HandlerConfig: DeserializeOwned + JsonSchema + Send + Sync + 'static {
     async fn open(&self, cx: &OpenContext) -> Result<Self::Handler, OpenError>;
 }
 
-/// Turns callbacks into events.
+/// Decides about callbacks, or turns them into events, or both: as its registration says ([`Role`]).
 #[async_trait]
 pub trait Handler: Send + Sync + 'static {
-    /// Makes events of one callback that is durable in the journal; none is a fine answer.
+    /// Decides about a callback that wants a decision, while Tencent waits; `None`: no opinion, which leaves it to the others
+    /// and in the end allows it. Called for handlers whose [`Role`] has it.
+    ///
+    /// It is called **at most once** per callback, for many callbacks at a time and in no order, and before the callback is
+    /// durable. What it returns after [`DecideContext::deadline`] comes too late to be the answer; what `if_late` says is then.
+    /// The future is dropped at an `.await` some seconds later: work that has to be finished belongs into
+    /// [`handle`](Handler::handle). It runs on a thread of its own, and whoever blocks that delays all of this handler's
+    /// decisions: those then come too late, and nobody else's do.
+    ///
+    /// Where several handlers decide, the callback has what earlier ones made of it.
+    ///
+    /// # Errors
+    /// Any; what `if_failed` says is then answered. It is not tried again.
+    async fn decide(&self, _: &Callback, _: &DecideContext) -> Result<Option<Decision>, HandlerError> {
+        Ok(None)
+    }
+
+    /// Makes events of one callback that is durable in the journal; none is a fine answer. Called for handlers whose [`Role`]
+    /// has it.
     ///
     /// It is called **at least once** per callback – after a crash once more – and **in order per key**: never for two
     /// callbacks of one app and key at a time, and for the later one only when the earlier is done or given up on.
@@ -62,7 +82,35 @@ pub trait Handler: Send + Sync + 'static {
     ///
     /// # Errors
     /// See [`HandlerError`]: a failure takes one of the callback's attempts, a permanent one makes it a dead letter.
-    async fn handle(&self, callback: &Callback, cx: &HandleContext) -> Result<Vec<NewEvent>, HandlerError>;
+    async fn handle(&self, _: &Callback, _: &HandleContext) -> Result<Vec<NewEvent>, HandlerError> {
+        Ok(vec![])
+    }
+}
+
+/// Which of its two methods a handler has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Role {
+    /// [`decide`](Handler::decide).
+    Decide,
+    /// [`handle`](Handler::handle).
+    #[default]
+    Handle,
+    /// Both.
+    Both,
+}
+
+impl Role {
+    /// Whether it has [`decide`](Handler::decide).
+    #[must_use]
+    pub fn decides(self) -> bool {
+        matches!(self, Role::Decide | Role::Both)
+    }
+
+    /// Whether it has [`handle`](Handler::handle).
+    #[must_use]
+    pub fn handles(self) -> bool {
+        matches!(self, Role::Handle | Role::Both)
+    }
 }
 
 /// The circumstances of one call of [`Handler::handle`].
@@ -84,6 +132,8 @@ pub struct HandlerPlugin {
     pub commands: &'static [&'static str],
     /// The phases it selects unless the configuration says otherwise.
     pub phase: PhaseFilter,
+    /// Whether it decides, handles, or does both.
+    pub role: Role,
     /// Where it comes from.
     pub origin: Origin,
     decode: fn(&Value) -> Result<Arc<dyn HandlerSettings>, SettingError>,
@@ -98,10 +148,24 @@ impl HandlerPlugin {
     pub const fn new<C: HandlerConfig>(
         name: &'static str,
         commands: &'static [&'static str],
-        phase: PhaseFilter,
         origin: Origin,
     ) -> HandlerPlugin {
-        HandlerPlugin { name, commands, phase, origin, decode: decode::<C>, schema: schema::<C> }
+        let (phase, role) = (PhaseFilter::Any, Role::Handle);
+        HandlerPlugin { name, commands, phase, role, origin, decode: decode::<C>, schema: schema::<C> }
+    }
+
+    /// With this phase.
+    #[must_use]
+    pub const fn phase(mut self, phase: PhaseFilter) -> HandlerPlugin {
+        self.phase = phase;
+        self
+    }
+
+    /// With this role.
+    #[must_use]
+    pub const fn role(mut self, role: Role) -> HandlerPlugin {
+        self.role = role;
+        self
     }
 
     /// Decodes its settings out of a section that holds nothing else.
@@ -163,7 +227,8 @@ fn schema<C: HandlerConfig>() -> Schema {
 }
 
 /// Describes a handler for [`inventory::submit!`](https://docs.rs/inventory): its settings type, its name, the commands
-/// it selects by default, and the phase, if it does not select both.
+/// it selects by default, `phase = before` or `phase = after` if it does not select both, and `role = decide` or `role = both`
+/// if it decides.
 ///
 /// ```
 /// # use async_trait::async_trait;
@@ -198,16 +263,14 @@ fn schema<C: HandlerConfig>() -> Schema {
 /// ```
 #[macro_export]
 macro_rules! handler {
-    ($config:ty, $name:literal, [$($command:literal),+ $(,)?]) => {
-        $crate::handler!(@ $config, $name, [$($command),+], Any)
-    };
-    ($config:ty, $name:literal, [$($command:literal),+ $(,)?], phase = before) => {
-        $crate::handler!(@ $config, $name, [$($command),+], Before)
-    };
-    ($config:ty, $name:literal, [$($command:literal),+ $(,)?], phase = after) => {
-        $crate::handler!(@ $config, $name, [$($command),+], After)
-    };
-    (@ $config:ty, $name:literal, [$($command:literal),+], $phase:ident) => {
-        $crate::HandlerPlugin::new::<$config>($name, &[$($command),+], $crate::PhaseFilter::$phase, $crate::origin!())
+    (@phase before) => { $crate::PhaseFilter::Before };
+    (@phase after) => { $crate::PhaseFilter::After };
+    (@phase any) => { $crate::PhaseFilter::Any };
+    (@role decide) => { $crate::Role::Decide };
+    (@role handle) => { $crate::Role::Handle };
+    (@role both) => { $crate::Role::Both };
+    ($config:ty, $name:literal, [$($command:literal),+ $(,)?] $(, $key:ident = $value:ident)* $(,)?) => {
+        $crate::HandlerPlugin::new::<$config>($name, &[$($command),+], $crate::origin!())
+            $(.$key($crate::handler!(@$key $value)))*
     };
 }

@@ -5,7 +5,8 @@
 //! HTTP nor disks nor configuration files.
 //!
 //! - What arrives: [`Callback`], with its [`App`], [`Command`] and [`CallbackId`].
-//! - What is made of it: a handler ([`HandlerConfig`], [`Handler`]) returns [`NewEvent`]s.
+//! - What is decided about it, and made of it: a handler ([`HandlerConfig`], [`Handler`]) returns a [`Decision`], and
+//!   [`NewEvent`]s.
 //! - Where that goes: a sink ([`SinkConfig`], [`Sink`]) takes [`Event`]s and gives an [`Outcome`] for each.
 //! - How the dispatcher finds both: [`handler!`], [`sink!`] and the [`Registry`].
 //!
@@ -13,6 +14,7 @@
 
 mod callback;
 mod command;
+mod decision;
 mod error;
 mod event;
 mod handler;
@@ -26,9 +28,12 @@ mod units;
 
 pub use callback::{App, Callback, CallbackId, CallbackParts, Key};
 pub use command::{Command, CommandPattern, InvalidPattern};
+pub use decision::{
+    DecideContext, Decision, DecisionResult, FriendRequest, Invitation, Message, Purpose, Rewrite, Signal, Subscription,
+};
 pub use error::{Failure, HandlerError, OpenError, Response};
 pub use event::{Event, EventData, NewEvent};
-pub use handler::{HandleContext, Handler, HandlerConfig, HandlerPlugin, HandlerSettings};
+pub use handler::{HandleContext, Handler, HandlerConfig, HandlerPlugin, HandlerSettings, Role};
 pub use registry::{Listed, Origin, Registry, RegistryError};
 pub use route::{PhaseFilter, Route};
 pub use secret::Secret;

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 /// The keys that belong to the dispatcher in every `[handlers.<name>]` and `[sinks.<name>]`. A plugin whose settings
 /// declare one of them is refused at start.
-pub const RESERVED_KEYS: [&str; 21] = [
+pub const RESERVED_KEYS: [&str; 24] = [
     "type",
     "enabled",
     "apps",
@@ -31,6 +31,9 @@ pub const RESERVED_KEYS: [&str; 21] = [
     "rate",
     "if_late",
     "if_failed",
+    "if_busy",
+    "late_wait",
+    "emit",
     "shadow",
     "threads",
     "max_in_flight",

@@ -12,6 +12,6 @@ pub use catalogue::{CommandInBody, CommandInfo, OrderKey, Phase, ReplyKind, comm
 pub use envelope::{Envelope, EnvelopeError, inspect};
 pub use path::{Path, Step};
 pub use query::{Query, QueryError, without_signature};
-pub use reply::{OK, failure};
+pub use reply::{DecisionRules, IllegalReply, OK, Reply, ReplyFamily, ResultItem, decision_rules, failure, targets};
 pub use request::{query_string, resign};
 pub use signature::{Signature, sign, verify};
