@@ -25,6 +25,7 @@ pub struct Decision {
 #[derive(Clone)]
 enum Verdict {
     Allow,
+    AllowFinally,
     Refuse { code: Option<u32>, message: Option<String> },
     Drop,
     Rewrite { elements: Option<Box<RawValue>>, custom_data: Option<String> },
@@ -40,6 +41,12 @@ impl Decision {
     #[must_use]
     pub fn allow() -> Decision {
         Decision { verdict: Verdict::Allow, reason: Cow::Borrowed("") }
+    }
+
+    /// Lets it go on, and those who would be asked after this one are not asked: for what the team itself sent.
+    #[must_use]
+    pub fn allow_finally(reason: impl Into<Cow<'static, str>>) -> Decision {
+        Decision { verdict: Verdict::AllowFinally, reason: reason.into() }
     }
 
     /// Refuses all of it with Tencent's plain code: the user is told that it was refused, and nothing more. A friend request
@@ -100,7 +107,7 @@ impl Decision {
             reply
         };
         let reply = match &self.verdict {
-            Verdict::Allow => rules.allow(request),
+            Verdict::Allow | Verdict::AllowFinally => rules.allow(request),
             Verdict::Refuse { code, message } => rules.refuse(request, *code, message.as_deref())?,
             Verdict::Drop => with(&|reply| reply.error_code = 2),
             Verdict::Rewrite { elements, custom_data } => with(&|reply| {
@@ -115,6 +122,12 @@ impl Decision {
         };
         reply.check(rules, request)?;
         Ok(reply)
+    }
+
+    /// Whether nobody is asked after it, although it refuses nothing.
+    #[must_use]
+    pub fn is_final(&self) -> bool {
+        matches!(self.verdict, Verdict::AllowFinally)
     }
 
     /// The bytes that it was [made from](Decision::from_reply).
@@ -148,7 +161,7 @@ fn set_results(reply: &mut Reply, rules: &DecisionRules, targets: &[(String, Opt
 impl fmt::Debug for Decision {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let verdict = match &self.verdict {
-            Verdict::Allow => "allow",
+            Verdict::Allow | Verdict::AllowFinally => "allow",
             Verdict::Refuse { .. } => "refuse",
             Verdict::Drop => "drop",
             Verdict::Rewrite { .. } => "rewrite",
@@ -174,7 +187,6 @@ impl Message {
 
     /// Begins a message that is delivered in place of this one. Without [elements](Rewrite::elements) or
     /// [custom data](Rewrite::custom_data) it changes nothing.
-    #[must_use]
     pub fn rewrite(reason: impl Into<Cow<'static, str>>) -> Rewrite {
         Rewrite { reason: reason.into(), elements: None, custom_data: None }
     }
