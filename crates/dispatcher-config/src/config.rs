@@ -10,8 +10,8 @@ use dispatcher_core::{ByteSize, CheckContext, Registry, Takes, TimeSpan};
 use serde_json::{Map, Value};
 
 use crate::{
-    AppSection, CommandRule, Finding, Findings, HandlerInstance, IntakeSection, JournalRule, JournalSection,
-    LogSection, SignaturePolicy, SinkInstance,
+    AppSection, CommandRule, DefaultDecision, Finding, Findings, HandlerInstance, IntakeSection, JournalRule,
+    JournalSection, LogSection, SignaturePolicy, SinkInstance, decide,
     decode::{self, suggest},
     key_path::KeyPath,
     plugins,
@@ -238,7 +238,18 @@ impl Reader<'_> {
             let Some(table) = self.table(&path, Some(section)) else { continue };
             let section = decode::section::<CommandSection>(self.source, &path, table);
             let (Some(pattern), Some(section)) = (pattern, section) else { continue };
-            let CommandSection { journal, keep_for } = section;
+            let CommandSection { journal, keep_for, default_decision } = section;
+            let decided = tencent_chat::commands().iter().filter(|info| info.wants_decision());
+            let mut decided = decided.filter(|info| pattern.selects(info.name));
+            if default_decision == Some(DefaultDecision::Refuse)
+                && !decided.clone().any(|info| decide::can_refuse(info.name))
+            {
+                let what = match decided.next() {
+                    Some(info) => format!("{} cannot be refused; write \"allow\", or leave this key out", info.name),
+                    None => "no decision is wanted of these commands; leave this key out".to_owned(),
+                };
+                self.source.error(&path.key("default_decision"), what);
+            }
             if let (Some(_), JournalRule::Never) = (keep_for, journal) {
                 let what = "nothing of these commands is stored; leave this key out, or write journal = \"always\"";
                 self.source.error(&path.key("keep_for"), what);
@@ -247,7 +258,8 @@ impl Reader<'_> {
                             journal = \"never\"";
                 self.source.error(&path.key("keep_for"), what);
             }
-            rules.push(CommandRule { pattern, journal, keep_for: keep_for.map(TimeSpan::get) });
+            let keep_for = keep_for.map(TimeSpan::get);
+            rules.push(CommandRule { pattern, journal, keep_for, default_decision });
         }
         rules
     }
