@@ -27,7 +27,7 @@ mod units;
 pub use callback::{App, Callback, CallbackId, CallbackParts, Key};
 pub use command::{Command, CommandPattern, InvalidPattern};
 pub use error::{Failure, HandlerError, OpenError, Response};
-pub use event::{Event, EventData, NewEvent};
+pub use event::{Event, EventData, EventN, NewEvent};
 pub use handler::{HandleContext, Handler, HandlerConfig, HandlerPlugin, HandlerSettings};
 pub use registry::{Listed, Origin, Registry, RegistryError};
 pub use route::{PhaseFilter, Route};
