@@ -6,13 +6,14 @@ use std::{
     thread::{self, JoinHandle},
 };
 
+use dispatcher_core::Callback;
 use tokio::sync::{oneshot, watch};
 
 use crate::{
-    Change, Commit, Consumer, Counts, Ends, Health, HeldUp, JournalError, JournalOptions, OpenError, Overdue, Port,
-    Reader, Start, Stream,
+    Change, Commit, Consumer, Counts, DecisionRecord, Ends, Health, HeldUp, JournalError, JournalOptions, OpenError,
+    Overdue, Place, Port, Reader, Start, Stream,
     dedupe::Dedupe,
-    gone, schema,
+    gone, place, schema,
     shared::{Request, Shared, lock},
     transaction, writer,
 };
@@ -113,6 +114,16 @@ impl Journal {
         let (reply, answer) = oneshot::channel();
         self.inner.shared.request(Request::Change { change, reply })?;
         answer.await.unwrap_or(Err(JournalError::Closed))
+    }
+
+    /// Hands a record to the writer that belongs to a callback appended before, or about to be, with this place, and forgets
+    /// it; from any thread, without blocking. `callback` is the one that was appended. `false` when it was not taken: too much
+    /// waits, or the journal is poisoned or closed.
+    ///
+    /// It is stored behind its callback. Should that not be stored, or the writer fail later, the journal counts it.
+    #[must_use]
+    pub fn attach(&self, place: &Place, record: DecisionRecord, callback: Arc<Callback>) -> bool {
+        place::attach(&self.inner.shared, place, record, callback)
     }
 
     /// The last committed seqs; changes once per batch.

@@ -222,7 +222,7 @@ fn no_copy_means_no_migration() {
     fs::create_dir(place.folder.path().join("journal.db.format1.bak.part")).unwrap();
     let err = Journal::open(place.options()).err().unwrap();
     let said = format!(
-        "{}: cannot copy the journal before it is brought from format 1 to 2; make room beside it, or see to the folder: ",
+        "{}: cannot copy the journal before it is brought from format 1 to 3; make room beside it, or see to the folder: ",
         place.path().display()
     );
     assert!(matches!(&err, OpenError::Other(text) if text.starts_with(&said)), "{err}");

@@ -4,6 +4,7 @@ mod appending;
 mod checking;
 mod committing;
 mod damage;
+mod deciding;
 mod keeping;
 mod migrating;
 mod opening;
