@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroUsize, time::Duration};
 
-use dispatcher_core::{HandlerPlugin, Role, Route, TimeSpan};
+use dispatcher_core::{Command, HandlerPlugin, Role, Route, TimeSpan};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -124,7 +124,10 @@ impl DecideKeys {
         plugin: &HandlerPlugin,
         sinks: &[String],
     ) -> DecideSettings {
-        let decides: Vec<_> = tencent_chat::commands().iter().filter(|info| selects(route, info)).collect();
+        let decides: Vec<_> = tencent_chat::commands()
+            .iter()
+            .filter(|info| info.wants_decision() && route.selects_command(&Command::new(info.name)))
+            .collect();
         if decides.is_empty() && plugin.role == Role::Decide {
             let what = "selects no command that wants a decision; `dispatcher commands` says which do";
             source.warn(&path.key("commands"), what);
@@ -161,13 +164,6 @@ impl DecideKeys {
             emit: self.emit,
         }
     }
-}
-
-fn selects(route: &Route, info: &tencent_chat::CommandInfo) -> bool {
-    info.wants_decision()
-        && route.phase.selects(info.phase)
-        && route.commands.iter().any(|pattern| pattern.selects(info.name))
-        && !route.except.iter().any(|pattern| pattern.selects(info.name))
 }
 
 pub(crate) fn can_refuse(command: &str) -> bool {

@@ -57,8 +57,8 @@ impl Port {
     /// Hands a callback to the writer and forgets it. `false` when it was not taken: too much waits, or the journal is
     /// poisoned or closed. Should the writer fail later, the journal logs and counts it.
     #[must_use]
-    pub fn append_detached(&self, callback: Callback) -> bool {
-        self.append_and_forget(Arc::new(callback), None)
+    pub fn append_detached(&self, callback: impl Into<Arc<Callback>>) -> bool {
+        self.append_and_forget(callback.into(), None)
     }
 
     /// The same for a callback that was decided about: callback, record and events become durable together. Of a repeat the
