@@ -1,17 +1,31 @@
 #![doc = include_str!("../README.md")]
 
+pub mod c2c;
+
+mod body;
 mod catalogue;
+mod decode_error;
 mod envelope;
+mod open;
+mod packet;
 mod path;
 mod query;
 mod reply;
 mod request;
 mod signature;
+mod survey;
+mod text;
+mod wire;
 
+pub use body::{TypedBody, decode};
 pub use catalogue::{CommandInBody, CommandInfo, OrderKey, Phase, ReplyKind, command, commands};
+pub use decode_error::DecodeError;
 pub use envelope::{Envelope, EnvelopeError, inspect};
+pub use open::Spelling;
 pub use path::{Path, Step};
 pub use query::{Query, QueryError, without_signature};
 pub use reply::{OK, failure};
 pub use request::{query_string, resign};
 pub use signature::{Signature, sign, verify};
+pub use survey::Survey;
+pub use text::Text;
