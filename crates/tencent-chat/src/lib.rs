@@ -1,6 +1,13 @@
 #![doc = include_str!("../README.md")]
 
+pub mod alert;
 pub mod c2c;
+pub mod follow;
+pub mod group;
+pub mod profile;
+pub mod push;
+pub mod sns;
+pub mod state;
 
 mod body;
 mod catalogue;
