@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod c2c;
+pub mod message;
 
 mod body;
 mod catalogue;
