@@ -50,12 +50,7 @@ impl DecodeError {
             Err(err) => (steps(err.path()), err.into_inner().to_string()),
             Ok(_) => (Vec::new(), err.to_string()),
         };
-        let mut message = without_position(&message);
-        if let Some((inner, inner_message)) = message.strip_prefix(NESTED).and_then(|nested| nested.split_once(NESTED))
-        {
-            steps.extend(inner.split(BETWEEN_STEPS).map(str::to_owned));
-            message = inner_message;
-        }
+        let message = unnest(without_position(&message), &mut steps);
         let root = serde_json::from_slice(body).unwrap_or(Value::Null);
         let (path, value) = walk(&root, &steps);
         let found = value.map_or("nothing", |value| kind_of(value));
@@ -81,24 +76,30 @@ impl error::Error for DecodeError {}
 const NESTED: char = '\u{1}';
 const BETWEEN_STEPS: char = '\u{2}';
 
-/// Reads from a value that was set aside, so that an error says where in it.
+/// Reads from the member `name`, which was set aside, so that an error says where in it.
 pub(crate) fn read_aside<T, E: serde::de::Error>(
+    name: &str,
     value: Value,
     read: impl FnOnce(serde_path_to_error::Deserializer<'_, '_, Value>) -> Result<T, serde_json::Error>,
 ) -> Result<T, E> {
     let mut track = serde_path_to_error::Track::new();
     read(serde_path_to_error::Deserializer::new(value, &mut track)).map_err(|err| {
-        let mut steps = steps(&track.path());
+        let mut all = vec![name.to_owned()];
+        all.extend(steps(&track.path()));
         let message = err.to_string();
-        let mut message = &*message;
-        if let Some((inner, inner_message)) = message.strip_prefix(NESTED).and_then(|nested| nested.split_once(NESTED))
-        {
-            steps.extend(inner.split(BETWEEN_STEPS).map(str::to_owned));
-            message = inner_message;
-        }
-        let steps = steps.join(&*BETWEEN_STEPS.to_string());
+        let message = unnest(&message, &mut all);
+        let steps = all.join(&*BETWEEN_STEPS.to_string());
         E::custom(format_args!("{NESTED}{steps}{NESTED}{message}"))
     })
+}
+
+/// Appends the steps that a message has in it, and returns the rest of it.
+fn unnest<'m>(message: &'m str, steps: &mut Vec<String>) -> &'m str {
+    let Some((inner, rest)) = message.strip_prefix(NESTED).and_then(|nested| nested.split_once(NESTED)) else {
+        return message;
+    };
+    steps.extend(inner.split(BETWEEN_STEPS).map(str::to_owned));
+    rest
 }
 
 fn steps(path: &serde_path_to_error::Path) -> Vec<String> {

@@ -4,6 +4,7 @@ pub mod alert;
 pub mod c2c;
 pub mod follow;
 pub mod group;
+pub mod message;
 pub mod profile;
 pub mod push;
 pub mod sns;

@@ -161,6 +161,8 @@ pub(crate) use {open_enum, open_integer_enum};
 
 #[cfg(test)]
 mod tests {
+    #![allow(unreachable_pub, reason = "the macros make what is public")]
+
     open_enum! {
         /// Where to sit.
         pub enum Deck {

@@ -120,7 +120,7 @@ macro_rules! packet {
 
             fn survey(&self) -> $crate::Survey {
                 let mut surveyor = $crate::survey::Surveyor::default();
-                $crate::wire::Wire::survey(self, &mut surveyor);
+                $crate::wire::Wire::survey_into(self, &mut surveyor);
                 surveyor.finish()
             }
         }
@@ -158,8 +158,8 @@ macro_rules! packet {
                 $crate::packet::read(deserializer)
             }
 
-            fn survey(&self, surveyor: &mut $crate::survey::Surveyor) {
-                $(surveyor.field($wire, self.$field.as_ref(), <$type as $crate::wire::Wire>::survey);)*
+            fn survey_into(&self, surveyor: &mut $crate::survey::Surveyor) {
+                $(surveyor.field($wire, self.$field.as_ref(), <$type as $crate::wire::Wire>::survey_into);)*
                 surveyor.extra(&self.extra);
             }
         }

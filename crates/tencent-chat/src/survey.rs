@@ -35,10 +35,15 @@ impl Surveyor {
     /// The fields of an object that its type does not know.
     pub(crate) fn extra(&mut self, extra: &Map<String, Value>) {
         for name in extra.keys() {
-            let parent = self.enter(name);
-            self.survey.unknown.push(self.place.clone());
-            self.place.truncate(parent);
+            self.unknown(name);
         }
+    }
+
+    /// A field that the type does not know, or not what is in it.
+    pub(crate) fn unknown(&mut self, name: &str) {
+        let parent = self.enter(name);
+        self.survey.unknown.push(self.place.clone());
+        self.place.truncate(parent);
     }
 
     /// An element of the array that this is at.

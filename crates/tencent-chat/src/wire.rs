@@ -19,7 +19,7 @@ pub(crate) trait Wire<'de>: Sized {
     fn read<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error>;
 
     /// Notes what is unknown or absent inside it. Most values have no inside.
-    fn survey(&self, _: &mut Surveyor) {}
+    fn survey_into(&self, _: &mut Surveyor) {}
 }
 
 impl<'de: 'a, 'a> Wire<'de> for Text<'a> {
@@ -56,6 +56,12 @@ impl<'de> Wire<'de> for f64 {
     }
 }
 
+impl<'de> Wire<'de> for bool {
+    fn read<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::deserialize(deserializer)
+    }
+}
+
 impl<'de> Wire<'de> for Value {
     fn read<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Self::deserialize(deserializer)
@@ -85,9 +91,9 @@ impl<'de, T: Wire<'de>> Wire<'de> for Vec<T> {
         deserializer.deserialize_seq(Elements(PhantomData))
     }
 
-    fn survey(&self, surveyor: &mut Surveyor) {
+    fn survey_into(&self, surveyor: &mut Surveyor) {
         for (idx, element) in self.iter().enumerate() {
-            surveyor.within_element(idx, |surveyor| element.survey(surveyor));
+            surveyor.within_element(idx, |surveyor| element.survey_into(surveyor));
         }
     }
 }
