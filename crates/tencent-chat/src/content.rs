@@ -1,6 +1,10 @@
 //! Verdicts of Tencent's moderation.
 
-use crate::{Text, open::{open_enum, open_integer_enum}, packet::packet};
+use crate::{
+    Text,
+    open::{open_enum, open_integer_enum},
+    packet::packet,
+};
 
 packet! {
     /// After something was moderated; by default only if it was found to be against the rules.
