@@ -6,6 +6,7 @@
 mod info;
 mod life;
 mod members;
+mod messages;
 mod topics;
 
 pub use info::{AfterGroupAttrChanged, AfterGroupInfoChanged, GroupAttr, OptionType};
@@ -16,6 +17,10 @@ pub use life::{
 pub use members::{
     AfterMemberExit, AfterMemberFieldChanged, AfterNewMemberJoin, BeforeApplyJoinGroup, BeforeInviteJoinGroup,
     ExitType, JoinType, MemberState, MemberStateCause, OnMemberStateChange, Role,
+};
+pub use messages::{
+    AfterGroupMsgExtension, AfterModifyMsg, AfterReadReceipt, AfterRecallMsg, AfterSendMsg, BeforeSendMsg, GroupAt,
+    GroupMsgReceipt, RecalledMsg, SendMsgException,
 };
 pub use topics::{AfterCreateTopic, AfterTopicDestroyed, AfterTopicInfoChanged, BeforeCreateTopic};
 
