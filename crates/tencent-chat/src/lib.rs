@@ -1,10 +1,14 @@
 #![doc = include_str!("../README.md")]
 
 pub mod alert;
+pub mod bot;
 pub mod c2c;
+pub mod chatbot;
+pub mod content;
 pub mod follow;
 pub mod group;
 pub mod message;
+pub mod official_account;
 pub mod profile;
 pub mod push;
 pub mod sns;
@@ -25,7 +29,7 @@ mod survey;
 mod text;
 mod wire;
 
-pub use body::{TypedBody, decode};
+pub use body::{Body, TypedBody, decode};
 pub use catalogue::{CommandInBody, CommandInfo, OrderKey, Phase, ReplyKind, command, commands};
 pub use decode_error::DecodeError;
 pub use envelope::{Envelope, EnvelopeError, inspect};
