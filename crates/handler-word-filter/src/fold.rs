@@ -41,8 +41,10 @@ impl Folded {
         while let Some(first) = rest.chars().next() {
             folded.begin_segment(text.len() - rest.len());
             let after = &rest[first.len_utf8()..];
-            if is_plain(first) && after.chars().next().is_none_or(is_plain) {
-                folded.text.push(first.to_ascii_lowercase());
+            if let Some(plain) = plain(first)
+                && after.chars().next().is_none_or(begins_segment)
+            {
+                folded.text.push(plain);
                 rest = after;
                 continue;
             }
@@ -87,7 +89,7 @@ pub(crate) fn folded(text: &str) -> String {
 fn lengths(rest: &str) -> (usize, usize) {
     let (mut segment, mut end) = (0, 0);
     for (idx, char) in rest.char_indices() {
-        if idx > 0 && !is_unseen(char) && (segment == 0 || begins_segment(char)) {
+        if idx > 0 && (begins_segment(char) || (segment == 0 && !is_unseen(char))) {
             break;
         }
         end = idx + char.len_utf8();
@@ -98,25 +100,35 @@ fn lengths(rest: &str) -> (usize, usize) {
     (segment, end - segment)
 }
 
-/// Whether nothing before `char` merges with it.
+/// Whether nothing before `char` merges with it, and it can be seen.
 fn begins_segment(char: char) -> bool {
-    if is_plain(char) {
-        return true;
-    }
+    plain(char).is_some() || (!is_unseen(char) && merges_with_nothing_before(char))
+}
+
+fn merges_with_nothing_before(char: char) -> bool {
     let mut first = None;
     decompose_compatible(char, |part| first = first.or(Some(part)));
     let first = first.unwrap_or(char);
     canonical_combining_class(first) == 0 && is_nfc_quick(std::iter::once(first)) == IsNormalized::Yes
 }
 
-/// Characters, most of those that people write, that begin a segment and fold to themselves or to their small letter. What it
-/// says of them is held against Unicode's tables by a test.
-fn is_plain(char: char) -> bool {
-    matches!(char,
-        '\0'..='\x7f'
+/// What `char` folds to, if it is one of most of those that people write: it merges with nothing before it then, and folds to
+/// one character. What this says is held against Unicode's tables by a test.
+fn plain(char: char) -> Option<char> {
+    match char {
+        '\0'..='\x7f' => Some(char.to_ascii_lowercase()),
         // Punctuation, hiragana, katakana, ideographs, and syllables of Korean.
-        | '\u{3001}'..='\u{3029}' | '\u{3041}'..='\u{3096}' | '\u{30a1}'..='\u{30fa}'
-        | '\u{3400}'..='\u{4dbf}' | '\u{4e00}'..='\u{9fff}' | '\u{ac00}'..='\u{d7a3}')
+        '\u{3001}'..='\u{3029}'
+        | '\u{3041}'..='\u{3096}'
+        | '\u{30a1}'..='\u{30fa}'
+        | '\u{3400}'..='\u{4dbf}'
+        | '\u{4e00}'..='\u{9fff}'
+        | '\u{ac00}'..='\u{d7a3}' => Some(char),
+        '\u{3000}' => Some(' '),
+        // ASCII in full width.
+        '\u{ff01}'..='\u{ff5e}' => char::from_u32(u32::from(char) - 0xfee0).map(|narrow| narrow.to_ascii_lowercase()),
+        _ => None,
+    }
 }
 
 fn fold(segment: &str) -> impl Iterator<Item = char> {
@@ -172,11 +184,9 @@ mod tests {
 
     #[test]
     fn plain_characters_are_plain() {
-        for char in ('\0'..=char::MAX).filter(|char| is_plain(*char)) {
-            let text = char.to_string();
-            assert_eq!(fold(&text).collect::<String>(), char.to_ascii_lowercase().to_string(), "{char:?}");
-            assert_eq!(canonical_combining_class(char), 0, "{char:?}");
-            assert_eq!(is_nfc_quick(std::iter::once(char)), IsNormalized::Yes, "{char:?}");
+        for (char, plain) in ('\0'..=char::MAX).filter_map(|char| Some((char, plain(char)?))) {
+            assert_eq!(fold(&char.to_string()).collect::<String>(), plain.to_string(), "{char:?}");
+            assert!(merges_with_nothing_before(char) && !is_unseen(char), "{char:?}");
         }
     }
 
