@@ -225,7 +225,7 @@ mod tests {
 
     #[test]
     fn a_whole_word_is_no_part_of_a_longer_one() {
-        let filter = matcher(&["bar", "foo bar", "@x", "c++"], &[], true, true);
+        let filter = matcher(&["bar", "foo bar", "bar baz", "@x", "c++"], &[], true, true);
         for (text, expected) in [
             ("bar", "***"),
             ("barn", "barn"),
@@ -233,6 +233,7 @@ mod tests {
             ("ＢＡＲ?", "***?"),
             ("foo barn bar", "foo barn ***"),
             ("foo bar", "*******"),
+            ("foo bar baz", "******* baz"),
             ("a@x b", "a** b"),
             ("a@xy", "a@xy"),
             ("c++11", "***11"),
@@ -244,12 +245,13 @@ mod tests {
 
     #[test]
     fn patterns_are_held_against_the_folded_text() {
-        let filter = matcher(&["spam"], &["[0-9]{3,}", "x*"], true, false);
+        let filter = matcher(&["spam"], &["[0-9]{3,}", "x*", "m [0-9]", "p"], true, false);
         for (text, expected) in [
             ("call １２３４ now", "call **** now"),
             ("no xX, 12", "no **, 12"),
-            ("spam 123", "**** ***"),
-            ("spa123m", "spa***m"),
+            ("spam 123", "********"),
+            ("spa123m", "s*a***m"),
+            ("a spam 1", "a ******"),
         ] {
             check(&filter, text, expected);
         }
