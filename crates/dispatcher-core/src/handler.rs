@@ -81,7 +81,8 @@ pub trait Handler: Send + Sync + 'static {
     /// on a thread of its own: blocking it delays this handler and nothing else.
     ///
     /// # Errors
-    /// See [`HandlerError`]: a failure takes one of the callback's attempts, a permanent one makes it a dead letter.
+    /// See [`HandlerError`]: a failure takes one of the callback's attempts, a permanent one makes it a dead letter, and one of
+    /// the handler itself (`down`) harms no callback.
     async fn handle(&self, _: &Callback, _: &HandleContext) -> Result<Vec<NewEvent>, HandlerError> {
         Ok(vec![])
     }
