@@ -2,6 +2,7 @@
 
 use std::{
     error::Error as _,
+    fmt,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -108,6 +109,13 @@ pub enum NoAnswer {
     NotConnected(String),
     /// The request may have arrived.
     Lost(String),
+}
+
+impl fmt::Display for NoAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (NoAnswer::NotConnected(why) | NoAnswer::Lost(why)) = self;
+        f.write_str(why)
+    }
 }
 
 impl NoAnswer {

@@ -4,5 +4,5 @@ use crate::Plugins;
 
 /// The bundled plugins.
 pub(crate) fn bundled() -> Plugins {
-    crate::plugins! { handler_forward, handler_group_attribute_changed, sink_file, sink_http, sink_log }
+    crate::plugins! { handler_endpoint, handler_forward, handler_group_attribute_changed, sink_file, sink_http, sink_log }
 }
