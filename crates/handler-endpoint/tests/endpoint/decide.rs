@@ -35,6 +35,7 @@ fn legal(command: &str, callback: &Callback) -> Vec<String> {
     match rules.family {
         ReplyFamily::Message => replies.extend([
             reply(2, ""),
+            format!("{OK}{}", " ".repeat(64 * 1024 - OK.len())), // As long as one may be.
             reply(0, r#","CloudCustomData":"mine""#),
             reply(0, r#","MsgBody":[{"MsgType":"TIMTextElem" ,"MsgContent":{"Text":"***","more":1.0}}]"#),
         ]),
