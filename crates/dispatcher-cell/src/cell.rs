@@ -1,10 +1,19 @@
 //! One thread, or a few, with a runtime of its own.
 
-use std::{any::Any, future::Future, io, panic, pin::pin, task::Poll, thread, time::Duration};
+use std::{
+    any::Any,
+    future::Future,
+    io, panic,
+    pin::{Pin, pin},
+    task::{Context, Poll},
+    thread,
+    time::Duration,
+};
 
 use tokio::{
     runtime::{Builder, Handle, Runtime},
     sync::oneshot,
+    task::JoinHandle,
     time::timeout,
 };
 
@@ -53,6 +62,19 @@ impl Cell {
             runtime.shutdown_background();
         })?;
         Ok(Cell { handle, threads: Threads::One(stay) })
+    }
+
+    /// Starts `future` in the cell. It is told to stop when the [`Call`] is dropped.
+    pub fn start<F>(&self, future: F) -> Call<F::Output>
+    where
+        F: Future<Output: Send + 'static> + Send + 'static,
+    {
+        Call(self.handle.spawn(future))
+    }
+
+    /// Starts `future` in the cell and leaves it to itself.
+    pub fn detach(&self, future: impl Future<Output = ()> + Send + 'static) {
+        self.handle.spawn(future);
     }
 
     /// Runs `future` in the cell and waits for it, however long it takes. Dropping the returned future lets it run on.
@@ -117,6 +139,30 @@ impl Cell {
             }
         })
         .await
+    }
+}
+
+/// A call into a cell that is under way: resolves when it is back.
+///
+/// Dropped before, it is told to stop: it ends at its next `.await`, or when the cell does.
+#[derive(Debug)]
+#[must_use = "dropped, it is told to stop"]
+pub struct Call<T>(JoinHandle<T>);
+
+impl<T> Future for Call<T> {
+    type Output = Result<T, CellError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(cx).map_err(|err| match err.try_into_panic() {
+            Ok(payload) => CellError::panicked(&*payload),
+            Err(_) => CellError::Closed,
+        })
+    }
+}
+
+impl<T> Drop for Call<T> {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 

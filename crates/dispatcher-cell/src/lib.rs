@@ -9,6 +9,6 @@ mod cell;
 mod error;
 mod reopening;
 
-pub use cell::Cell;
+pub use cell::{Call, Cell};
 pub use error::CellError;
 pub use reopening::{Off, Reopening};

@@ -10,8 +10,8 @@ use dispatcher_core::{ByteSize, CheckContext, Registry, Takes, TimeSpan};
 use serde_json::{Map, Value};
 
 use crate::{
-    AppSection, CommandRule, Finding, Findings, HandlerInstance, IntakeSection, JournalRule, JournalSection,
-    LogSection, SignaturePolicy, SinkInstance,
+    AppSection, CommandRule, DefaultDecision, Finding, Findings, HandlerInstance, IntakeSection, JournalRule,
+    JournalSection, LogSection, SignaturePolicy, SinkInstance, decide,
     decode::{self, suggest},
     key_path::KeyPath,
     plugins,
@@ -148,7 +148,7 @@ impl Reader<'_> {
         let (handlers, _) = self.instances("handlers", |source, path, name, table, registry| {
             plugins::handler(source, path, name, table, registry, &cx)
         });
-        self.check_references(&references, &sink_names, &apps);
+        self.check_references(&references, &sink_names, &apps, &handlers);
         self.check_what_sinks_take(&handlers, &sinks);
         let (log, intake, journal) = (log?, intake?, journal?);
         Some(Config { intake, apps, commands, journal, handlers, sinks, log, warnings: vec![], places: None })
@@ -238,7 +238,18 @@ impl Reader<'_> {
             let Some(table) = self.table(&path, Some(section)) else { continue };
             let section = decode::section::<CommandSection>(self.source, &path, table);
             let (Some(pattern), Some(section)) = (pattern, section) else { continue };
-            let CommandSection { journal, keep_for } = section;
+            let CommandSection { journal, keep_for, default_decision } = section;
+            let decided = tencent_chat::commands().iter().filter(|info| info.wants_decision());
+            let mut decided = decided.filter(|info| pattern.selects(info.name));
+            if default_decision == Some(DefaultDecision::Refuse)
+                && !decided.clone().any(|info| decide::can_refuse(info.name))
+            {
+                let what = match decided.next() {
+                    Some(info) => format!("{} cannot be refused; write \"allow\", or leave this key out", info.name),
+                    None => "no decision is wanted of these commands; leave this key out".to_owned(),
+                };
+                self.source.error(&path.key("default_decision"), what);
+            }
             if let (Some(_), JournalRule::Never) = (keep_for, journal) {
                 let what = "nothing of these commands is stored; leave this key out, or write journal = \"always\"";
                 self.source.error(&path.key("keep_for"), what);
@@ -247,7 +258,8 @@ impl Reader<'_> {
                             journal = \"never\"";
                 self.source.error(&path.key("keep_for"), what);
             }
-            rules.push(CommandRule { pattern, journal, keep_for: keep_for.map(TimeSpan::get) });
+            let keep_for = keep_for.map(TimeSpan::get);
+            rules.push(CommandRule { pattern, journal, keep_for, default_decision });
         }
         rules
     }
@@ -357,7 +369,15 @@ impl Reader<'_> {
         }
     }
 
-    fn check_references(&mut self, references: &[References], sink_names: &[String], apps: &[AppSection]) {
+    fn check_references(
+        &mut self,
+        references: &[References],
+        sink_names: &[String],
+        apps: &[AppSection],
+        handlers: &[HandlerInstance],
+    ) {
+        let deciding = handlers.iter().filter(|handler| handler.plugin.role.decides());
+        let deciding: Vec<&str> = deciding.map(|handler| &*handler.name).collect();
         let known_sinks: Vec<&str> = sink_names.iter().map(String::as_str).collect();
         let known_apps: Vec<&str> = apps.iter().map(|app| app.name.as_str()).collect();
         for References { handler, sinks, apps } in references {
@@ -372,7 +392,7 @@ impl Reader<'_> {
                     self.source.error(&at, format!("{name:?} is named twice; write it once"));
                 }
             }
-            if sinks.is_empty() {
+            if sinks.is_empty() && !deciding.contains(&&**handler) {
                 self.source.warn(&path, "no sinks: its events go nowhere; write sinks = [\"…\"]");
             }
             for (idx, name) in apps.iter().filter(|(_, name)| !known_apps.contains(&name.as_str())) {

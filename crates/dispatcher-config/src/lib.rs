@@ -6,6 +6,7 @@
 //! changes neither.
 
 mod config;
+mod decide;
 mod decode;
 mod finding;
 mod key_path;
@@ -16,6 +17,7 @@ mod sections;
 mod source;
 
 pub use config::Config;
+pub use decide::{DecideSettings, DefaultDecision, Emit};
 pub use finding::{Finding, Findings};
 pub use limit::Limit;
 pub use plugins::{HandlerInstance, SinkInstance};

@@ -11,7 +11,8 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
 use crate::{
-    Order, RunSettings,
+    DecideSettings, Order, RunSettings,
+    decide::{DECIDE_KEYS, DecideKeys},
     decode::{self, suggest},
     key_path::KeyPath,
     run::{RUN_KEYS, RunKeys, check_size},
@@ -35,6 +36,8 @@ pub struct HandlerInstance {
     pub sinks: Vec<String>,
     /// How it runs.
     pub run: RunSettings,
+    /// How it decides. None: it does not.
+    pub decide: Option<DecideSettings>,
 }
 
 /// A sink that the configuration sets up.
@@ -105,6 +108,8 @@ pub(crate) fn handler(
     registry: &Registry,
     cx: &CheckContext,
 ) -> Option<HandlerInstance> {
+    let (decide, table): (Map<_, _>, Map<_, _>) =
+        table.into_iter().partition(|(key, _)| DECIDE_KEYS.contains(&key.as_str()));
     let parts = Parts::<HandlerKeys>::of(source, path, table, &HANDLER_KEYS);
     let plugin_name = match &parts.r#type {
         None => name,
@@ -117,8 +122,16 @@ pub(crate) fn handler(
         return None;
     };
     let decode = |section: &Value| plugin.decode(section);
-    let settings = decode::plugin(source, path, parts.plugin, &plugin.schema(), &parts.known, decode);
+    let known = [&*parts.known, &DECIDE_KEYS].concat();
+    let settings = decode::plugin(source, path, parts.plugin, &plugin.schema(), &known, decode);
     let settings = checked(source, path, settings, |settings| settings.check(cx));
+    if !plugin.role.decides() {
+        for key in decide.keys() {
+            let what = format!("a handler of type {plugin_name:?} does not decide; leave this key out");
+            source.error(&path.key(key), what);
+        }
+    }
+    let decide: Option<DecideKeys> = if plugin.role.decides() { decode::section(source, path, decide) } else { None };
     let (keys, run) = (parts.keys?, parts.run?);
     for (key, is_empty) in [
         ("commands", keys.commands.as_ref().is_some_and(Vec::is_empty)),
@@ -137,14 +150,17 @@ pub(crate) fn handler(
     let enabled = run.enabled;
     let (lanes, batch) = plugin.lanes.map_or((HANDLER_LANES, HANDLER_BATCH), |lanes| (lanes, 1));
     let run = run.settings(source, path, lanes, batch);
+    let route = Route { commands, except, apps: keys.apps, phase: keys.phase.unwrap_or(plugin.phase) };
+    let decide = decide.map(|decide| decide.settings(source, path, &route, plugin, &keys.sinks));
     Some(HandlerInstance {
         name: name.to_owned(),
         plugin,
         settings: settings?,
         enabled,
-        route: Route { commands, except, apps: keys.apps, phase: keys.phase.unwrap_or(plugin.phase) },
+        route,
         sinks: keys.sinks,
         run,
+        decide,
     })
 }
 
@@ -296,6 +312,7 @@ mod tests {
         }
         check::<RunKeys>(&RUN_KEYS);
         check::<HandlerKeys>(&HANDLER_KEYS);
+        check::<DecideKeys>(&DECIDE_KEYS);
         check::<SinkKeys>(&SINK_KEYS);
     }
 }

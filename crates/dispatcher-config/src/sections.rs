@@ -6,7 +6,7 @@ use dispatcher_core::{ByteSize, CommandPattern, Secret, TimeSpan};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::Limit;
+use crate::{DefaultDecision, Limit};
 
 /// `[intake]`: where callbacks come in.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -97,6 +97,8 @@ pub struct CommandRule {
     pub journal: JournalRule,
     /// How long they are kept once they are delivered; never zero. None: as long as `[journal] keep_for` says.
     pub keep_for: Option<Duration>,
+    /// What is decided where no handler decides. None: this rule says nothing about that.
+    pub default_decision: Option<DefaultDecision>,
 }
 
 /// The keys of `[commands."PATTERN"]`.
@@ -107,6 +109,9 @@ pub(crate) struct CommandSection {
     pub(crate) journal: JournalRule,
     /// How long they and their events are kept for replay once they are delivered. Default: the journal's `keep_for`.
     pub(crate) keep_for: Option<TimeSpan>,
+    /// `"allow"` or `"refuse"`: what Tencent is answered where a decision is wanted and no handler that decides is switched on
+    /// for it. Default `allow`, as Tencent's own.
+    pub(crate) default_decision: Option<DefaultDecision>,
 }
 
 /// Whether callbacks of a command are stored.

@@ -2,6 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
+use dispatcher_core::EventN;
 use dispatcher_journal::Stream;
 
 /// What a person named.
@@ -15,7 +16,7 @@ pub enum Id {
         callback: IdPrefix,
         /// The handler that made it.
         handler: String,
-        /// Its place among what the handler returned.
+        /// Its place among what the handler returned, or one of those that are kept for decisions.
         n: u32,
     },
     /// A row: `callbacks/SEQ` or `events/SEQ`.
@@ -112,7 +113,8 @@ impl FromStr for Id {
             Some((callback, rest)) => {
                 let callback = IdPrefix::parse(callback).ok_or_else(invalid)?;
                 let (handler, n) = rest.rsplit_once('.').ok_or_else(invalid)?;
-                Ok(Id::Event { callback, handler: handler.to_owned(), n: n.parse().map_err(|_| invalid())? })
+                let EventN(n) = n.parse().map_err(|_| invalid())?;
+                Ok(Id::Event { callback, handler: handler.to_owned(), n })
             }
         }
     }
@@ -185,6 +187,10 @@ mod tests {
             panic!("not an event")
         };
         assert_eq!((callback.low(), handler.as_str(), n), (callback.high(), "a.b", 3));
+        for (text, of) in [("decision", dispatcher_core::Event::DECISION), ("late", dispatcher_core::Event::LATE)] {
+            let Id::Event { n, .. } = format!("0102a040.a.b.{text}").parse().unwrap() else { panic!("not an event") };
+            assert_eq!(n, of, "{text}");
+        }
         assert_eq!(callback.minted(), (0x01a2_06b2_0000, 0x01a2_06b2_0000));
     }
 }

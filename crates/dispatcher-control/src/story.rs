@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use dispatcher_core::{Callback, Key, Timestamp};
+use dispatcher_core::{Callback, EventN, Key, Timestamp};
 use dispatcher_journal::{Attempt, CallbackRow, Consumer, EventRow, Pending, Reader, Replay, Row, Skipped, Stream};
 use dispatcher_pipeline::ReplaySpec;
 use serde::{Deserialize, Serialize};
@@ -173,8 +173,10 @@ pub(crate) fn show(operations: &Operations, typed: &str, contents: bool, asker: 
         && events.is_empty()
     {
         return Err(Stop::Failed(format!(
-            "callbacks/{} has no event {handler}.{n}; `dispatcher show callbacks/{}` shows what it has",
-            row.seq, row.seq
+            "callbacks/{} has no event {handler}.{}; `dispatcher show callbacks/{}` shows what it has",
+            row.seq,
+            EventN(n),
+            row.seq
         )));
     }
     let story = Teller::new(operations, &mut reader)?.tell(&row, events, damaged, contents)?;
@@ -430,7 +432,7 @@ fn timeline(story: &Story) -> Vec<Happening> {
         stages(stage, "handled", &mut add);
     }
     for EventStory { event, stored_at, sinks } in &story.events {
-        let name = format!("{}.{}", event.handler, event.n);
+        let name = format!("{}.{}", event.handler, EventN(event.n));
         if let Some(at) = stored_at {
             let replay = if event.replay { ", made by a replay" } else { "" };
             add(*at, None, format!("event {name} stored as events/{}{replay}", event.seq));

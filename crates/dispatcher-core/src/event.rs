@@ -1,6 +1,6 @@
 //! What a handler makes of a callback, and the shape in which it leaves the process.
 
-use std::{borrow::Cow, fmt, io::Write as _, sync::Arc};
+use std::{borrow::Cow, fmt, io::Write as _, num::ParseIntError, str::FromStr, sync::Arc};
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -105,7 +105,8 @@ pub struct Event {
     pub seq: u64,
     /// The handler that emitted it.
     pub handler: Arc<str>,
-    /// Its place among what the handler returned for the callback, from 0.
+    /// Its place among what the handler returned for the callback, from 0; or one of the two that are kept for decisions,
+    /// [`DECISION`](Event::DECISION) and [`LATE`](Event::LATE). In ids it is written as an [`EventN`].
     pub n: u32,
     /// Its type, such as `tencent-chat.group.attributes.changed`.
     pub event_type: Arc<str>,
@@ -122,10 +123,15 @@ pub struct Event {
 }
 
 impl Event {
+    /// The `n` of the event that tells of a handler's decision; written `decision`. Nothing that `handle` returns has it.
+    pub const DECISION: u32 = u32::MAX - 1;
+    /// The `n` of the event that tells of a verdict which came after the answer had left; written `late`.
+    pub const LATE: u32 = u32::MAX;
+
     /// Its id, `<callbackid>.<handler>.<n>`: the same after a crash and in a replay.
     #[must_use]
     pub fn id(&self) -> String {
-        format!("{}.{}.{}", self.callback.id(), self.handler, self.n)
+        format!("{}.{}.{}", self.callback.id(), self.handler, EventN(self.n))
     }
 
     /// Its idempotency key, `<identity>.<handler>.<n>`: equal for the same event of a repeated callback, different for
@@ -133,7 +139,7 @@ impl Event {
     #[must_use]
     pub fn idempotency_key(&self) -> String {
         match self.callback.identity() {
-            Some(identity) => format!("{identity:032x}.{}.{}", self.handler, self.n),
+            Some(identity) => format!("{identity:032x}.{}.{}", self.handler, EventN(self.n)),
             None => self.id(),
         }
     }
@@ -172,7 +178,7 @@ impl Event {
             r#"{{"specversion":"1.0","id":"{}.{}.{}","source":"tencent-chat/{app}","type":"#,
             callback.id(),
             self.handler,
-            self.n
+            EventN(self.n)
         );
         write_string(out, &self.event_type);
         if let Some(key) = &self.key {
@@ -186,7 +192,7 @@ impl Event {
             Some(identity) => write!(out, "{identity:032x}"),
             None => write!(out, "{}", callback.id()),
         };
-        let _ = write!(out, r#".{}.{}""#, self.handler, self.n);
+        let _ = write!(out, r#".{}.{}""#, self.handler, EventN(self.n));
         if let Some(key) = self.partition_key() {
             out.extend_from_slice(br#","partitionkey":"#);
             write_string(out, &key);
@@ -222,6 +228,32 @@ impl Event {
             out[start + at] = b' ';
         }
         out.push(b'\n');
+    }
+}
+
+/// The last part of an event's id, in the way in which it is written and read: a number, `decision` or `late`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventN(pub u32);
+
+impl fmt::Display for EventN {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Event::DECISION => f.write_str("decision"),
+            Event::LATE => f.write_str("late"),
+            n => n.fmt(f),
+        }
+    }
+}
+
+impl FromStr for EventN {
+    type Err = ParseIntError;
+
+    fn from_str(text: &str) -> Result<EventN, ParseIntError> {
+        match text {
+            "decision" => Ok(EventN(Event::DECISION)),
+            "late" => Ok(EventN(Event::LATE)),
+            number => number.parse().map(EventN),
+        }
     }
 }
 
@@ -303,6 +335,22 @@ mod tests {
             assert!(got.get(absent).is_none(), "{absent} is there: {got}");
         }
         assert_eq!(got["replay"], json!(true));
+    }
+
+    #[test]
+    fn events_of_decisions_have_names_for_numbers() {
+        for (n, name) in [(Event::DECISION, "decision"), (Event::LATE, "late"), (Event::DECISION - 1, "4294967293")] {
+            let event = Event { n, ..event("{}", "") };
+            let id = format!("07070707-0707-0707-0707-070707070707.everything.{name}");
+            let idempotency_key = format!("00000000000000000000000000000abc.everything.{name}");
+            assert_eq!((event.id(), event.idempotency_key()), (id.clone(), idempotency_key.clone()));
+            let mut out = Vec::new();
+            event.write_json(&mut out);
+            let got: Value = serde_json::from_slice(&out).unwrap();
+            assert_eq!((&got["id"], &got["idempotencykey"]), (&json!(id), &json!(idempotency_key)));
+            assert_eq!(name.parse(), Ok(EventN(n)));
+        }
+        assert!("later".parse::<EventN>().is_err());
     }
 
     #[test]

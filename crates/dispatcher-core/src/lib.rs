@@ -32,7 +32,7 @@ pub use decision::{
     DecideContext, Decision, DecisionResult, FriendRequest, Invitation, Message, Purpose, Rewrite, Signal, Subscription,
 };
 pub use error::{Failure, HandlerError, OpenError, Response};
-pub use event::{Event, EventData, NewEvent};
+pub use event::{Event, EventData, EventN, NewEvent};
 pub use handler::{HandleContext, Handler, HandlerConfig, HandlerPlugin, HandlerSettings, Role};
 pub use registry::{Listed, Origin, Registry, RegistryError};
 pub use route::{PhaseFilter, Route};

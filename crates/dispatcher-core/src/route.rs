@@ -59,11 +59,20 @@ impl Route {
     /// Whether a callback of this app and command is selected.
     #[must_use]
     pub fn selects(&self, app: &App, command: &Command) -> bool {
+        self.selects_app(app) && self.selects_command(command)
+    }
+
+    /// Whether callbacks of this app are, if they are of the right command.
+    #[must_use]
+    pub fn selects_app(&self, app: &App) -> bool {
+        self.apps.as_ref().is_none_or(|names| names.iter().any(|name| name == app.name()))
+    }
+
+    /// Whether callbacks of this command are, if they are of the right app.
+    #[must_use]
+    pub fn selects_command(&self, command: &Command) -> bool {
         let any = |patterns: &[CommandPattern]| patterns.iter().any(|pattern| pattern.selects(command.as_str()));
-        self.phase.selects(command.phase())
-            && self.apps.as_ref().is_none_or(|names| names.iter().any(|name| name == app.name()))
-            && any(&self.commands)
-            && !any(&self.except)
+        self.phase.selects(command.phase()) && any(&self.commands) && !any(&self.except)
     }
 }
 

@@ -1,8 +1,11 @@
 //! How many requests ended how.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering::Relaxed},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
 };
 
 use crate::Refusal;
@@ -87,6 +90,12 @@ impl Counters {
         self.workers.iter().map(|tally| tally.refusals[place(refusal)].load(Relaxed)).sum()
     }
 
+    /// How long the slowest answer to a callback that wants a decision took, from the request's head to the reply.
+    #[must_use]
+    pub fn longest_decision(&self) -> Duration {
+        Duration::from_micros(self.workers.iter().map(|tally| tally.longest_decision.load(Relaxed)).max().unwrap_or(0))
+    }
+
     /// All counts by name, outcomes first.
     #[must_use]
     pub fn snapshot(&self) -> Vec<(&'static str, u64)> {
@@ -102,11 +111,21 @@ impl Counters {
 pub(crate) struct Tally {
     outcomes: [AtomicU64; Outcome::ALL.len()],
     refusals: [AtomicU64; Refusal::ALL.len()],
+    longest_decision: AtomicU64, // In microseconds.
 }
 
 impl Tally {
     pub(crate) fn count(&self, outcome: Outcome) {
         self.outcomes[outcome as usize].fetch_add(1, Relaxed);
+    }
+
+    /// Notes how long an answer to a callback that wants a decision took.
+    pub(crate) fn decided_in(&self, time: Duration) {
+        let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        // Only this worker writes here.
+        if micros > self.longest_decision.load(Relaxed) {
+            self.longest_decision.store(micros, Relaxed);
+        }
     }
 
     pub(crate) fn refuse(&self, refusal: Refusal) {

@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use dispatcher_decider::Deciders;
 use dispatcher_journal::Journal;
 use tokio::{
     runtime::{Builder, Runtime},
@@ -54,6 +55,7 @@ impl Intake {
         apps: Vec<IntakeApp>,
         commands: Vec<CommandRule>,
         journal: &Journal,
+        deciders: Deciders,
     ) -> Result<Intake, StartError> {
         let local_addr = listener.local_addr()?;
         listener.set_nonblocking(true)?;
@@ -62,6 +64,8 @@ impl Intake {
             options,
             apps: Apps::new(apps)?,
             policy: Policy::new(commands),
+            deciders,
+            journal: journal.clone(),
             appends: Steady::working(),
             records: Steady::working(),
         });

@@ -170,7 +170,8 @@ pub(crate) fn ok() -> Response<Bytes> {
     json(Bytes::from_static(tencent_chat::OK.as_bytes()))
 }
 
-fn json(body: Bytes) -> Response<Bytes> {
+/// A reply of this JSON.
+pub(crate) fn json(body: Bytes) -> Response<Bytes> {
     let mut response = Response::new(body);
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response

@@ -8,10 +8,12 @@ use std::{
     pin::{Pin, pin},
     sync::Arc,
     task::Poll,
+    time::Instant,
 };
 
 use bytes::{Buf, Bytes};
 use dispatcher_core::{Callback, CallbackId, CallbackParts, Timestamp};
+use dispatcher_journal::{DecisionRecord, Place};
 use futures_util::Stream;
 use tencent_chat::{Query, inspect, without_signature};
 use tracing::{debug, info, warn};
@@ -27,6 +29,7 @@ use crate::{
     identity::identity,
     refusal::{self, Refusal, Refused},
     verify,
+    worker::Worker,
 };
 
 /// Answers the requests of one connection.
@@ -55,6 +58,9 @@ pub(crate) fn routes(
         })
 }
 
+/// How a request ended, and the reply, where that is not the plain OK.
+type Answered = (Outcome, Option<Bytes>);
+
 /// What is known of a request before its body.
 struct Head {
     method: Method,
@@ -69,11 +75,12 @@ where
     B: Buf,
 {
     let mut body = pin!(body);
-    let mut request = Request { connection: &connection, app: None, is_read: false };
+    let begun = Instant::now();
+    let mut request = Request { connection: &connection, begun, app: None, is_read: false };
     let response = match request.answer(&head, body.as_mut()).await {
-        Ok(outcome) => {
+        Ok((outcome, reply)) => {
             connection.worker.tally.count(outcome);
-            refusal::ok()
+            reply.map_or_else(refusal::ok, refusal::json)
         }
         Err(refused) => {
             // What is there of the body costs nothing; for the rest nobody waits.
@@ -95,19 +102,22 @@ fn refuse(connection: &Connection, app: Option<&IntakeApp>, refused: &Refused) -
 
 struct Request<'c> {
     connection: &'c Connection,
+    begun: Instant, // When its head was there.
     app: Option<&'c IntakeApp>,
     is_read: bool, // Its body was read to the end.
 }
 
 impl<'c> Request<'c> {
-    async fn answer<S, B>(&mut self, head: &Head, mut body: Pin<&mut S>) -> Result<Outcome, Refused>
+    async fn answer<S, B>(&mut self, head: &Head, mut body: Pin<&mut S>) -> Result<Answered, Refused>
     where
         S: Stream<Item = Result<B, warp::Error>>,
         B: Buf,
     {
         self.check_head(head)?;
         let query = Query::parse(&head.query)?;
-        let Some(command) = query.command.as_deref() else { return self.probe(&query, body).await };
+        let Some(command) = query.command.as_deref() else {
+            return self.probe(&query, body).await.map(plain);
+        };
         let app = self.verify(&query)?;
         let command = verify::command(command)?;
 
@@ -116,14 +126,16 @@ impl<'c> Request<'c> {
         let body = self.connection.within(read).await.map_err(body_late)??;
         self.is_read = true;
         let envelope = inspect(&body, command.as_str())?;
-        if !rules.policy.is_journaled(&command) {
-            return Ok(Outcome::NotJournaled);
+        let is_journaled = rules.policy.is_journaled(&command);
+        if !is_journaled && !command.wants_decision() {
+            return Ok(plain(Outcome::NotJournaled));
         }
 
         let tells_apart = envelope.tells_apart || query.request_id.is_some();
         let identity =
             tells_apart.then(|| identity(app.app.sdk_app_id(), &command, query.request_id.as_deref(), &body));
-        self.take(Callback::new(CallbackParts {
+        let wants_decision = command.wants_decision();
+        let callback = Callback::new(CallbackParts {
             id: CallbackId::mint(),
             app: app.app.clone(),
             command,
@@ -133,8 +145,11 @@ impl<'c> Request<'c> {
             event_time: envelope.event_time.map(Timestamp::from_millis),
             key: envelope.key.map(Arc::from),
             identity,
-        }))
-        .await
+        });
+        match wants_decision {
+            true => Ok(self.decide(callback, is_journaled).await),
+            false => self.acknowledge(callback).await.map(plain),
+        }
     }
 
     fn check_head(&self, head: &Head) -> Result<(), Refused> {
@@ -182,23 +197,26 @@ impl<'c> Request<'c> {
         Ok(Outcome::Probe)
     }
 
-    async fn take(&self, callback: Callback) -> Result<Outcome, Refused> {
+    /// Answers a callback that wants a decision. The reply does not wait for the journal.
+    async fn decide(&self, callback: Callback, is_journaled: bool) -> Answered {
         let worker = &self.connection.worker;
-        if callback.command().wants_decision() {
-            let is_taken = worker.port.append_detached(callback);
-            if worker.rules.records.change(is_taken) {
-                match is_taken {
-                    true => info!("the journal takes the records of before callbacks again"),
-                    false => warn!(
-                        "the journal does not take the records of before callbacks; they are answered all the same"
-                    ),
-                }
-            }
-            if !is_taken {
-                worker.tally.count(Outcome::Unrecorded);
-            }
-            return Ok(Outcome::Decided);
+        let rules = &worker.rules;
+        let deadline = self.begun + rules.options.answer_within;
+        let mut recorded = Recorded { worker, callback: is_journaled.then(|| Arc::new(callback.clone())) };
+        let answer = rules.deciders.decide(&callback, deadline).await;
+        let place = answer.afterwards.as_ref().map(|_| Place::new());
+        recorded.put(answer.record, place.as_ref());
+        if let Some(afterwards) = answer.afterwards {
+            let place = if is_journaled { place } else { None };
+            rules.deciders.go_on(afterwards, place.map(|place| (rules.journal.clone(), place)));
         }
+        worker.tally.decided_in(self.begun.elapsed());
+        (if is_journaled { Outcome::Decided } else { Outcome::NotJournaled }, Some(answer.reply))
+    }
+
+    /// Answers an after callback, once it is durable.
+    async fn acknowledge(&self, callback: Callback) -> Result<Outcome, Refused> {
+        let worker = &self.connection.worker;
         let appended = match self.connection.within(worker.port.append(callback)).await {
             Ok(Ok(_)) => Ok(Outcome::Accepted),
             Ok(Err(err)) => Err(Refused::from(err)),
@@ -217,6 +235,44 @@ impl<'c> Request<'c> {
         }
         appended
     }
+}
+
+/// A callback that is stored in any case: also where whoever sent it is gone before it is decided on.
+struct Recorded<'w> {
+    worker: &'w Worker,
+    callback: Option<Arc<Callback>>,
+}
+
+impl Recorded<'_> {
+    fn put(&mut self, record: Option<DecisionRecord>, place: Option<&Place>) {
+        let Some(callback) = self.callback.take() else { return };
+        let worker = self.worker;
+        let is_taken = match record {
+            Some(record) => worker.port.append_decided(callback, record, place),
+            None => worker.port.append_detached(callback),
+        };
+        if worker.rules.records.change(is_taken) {
+            match is_taken {
+                true => info!("the journal takes the records of before callbacks again"),
+                false => {
+                    warn!("the journal does not take the records of before callbacks; they are answered all the same");
+                }
+            }
+        }
+        if !is_taken {
+            worker.tally.count(Outcome::Unrecorded);
+        }
+    }
+}
+
+impl Drop for Recorded<'_> {
+    fn drop(&mut self) {
+        self.put(None, None);
+    }
+}
+
+fn plain(outcome: Outcome) -> Answered {
+    (outcome, None)
 }
 
 fn body_late(_: Late) -> Refused {

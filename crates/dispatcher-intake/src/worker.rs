@@ -12,7 +12,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use dispatcher_journal::Port;
+use dispatcher_decider::Deciders;
+use dispatcher_journal::{Journal, Port};
 use hyper::server::conn::http1;
 use tokio::{
     runtime::Runtime,
@@ -35,8 +36,10 @@ pub(crate) struct Rules {
     pub(crate) options: IntakeOptions,
     pub(crate) apps: Apps,
     pub(crate) policy: Policy,
-    pub(crate) appends: Steady, // Whether the last append of an after callback worked.
-    pub(crate) records: Steady, // Whether the journal took the last record of a before callback.
+    pub(crate) deciders: Deciders,
+    pub(crate) journal: Journal, // For what comes after an answer; callbacks go through the worker's port.
+    pub(crate) appends: Steady,  // Whether the last append of an after callback worked.
+    pub(crate) records: Steady,  // Whether the journal took the last record of a before callback.
 }
 
 /// Something that works, or does not, and is worth a log line when that changes.

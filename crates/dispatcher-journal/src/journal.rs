@@ -6,13 +6,14 @@ use std::{
     thread::{self, JoinHandle},
 };
 
+use dispatcher_core::{Callback, Timestamp};
 use tokio::sync::{oneshot, watch};
 
 use crate::{
-    Change, Commit, Consumer, Counts, Ends, Health, HeldUp, JournalError, JournalOptions, OpenError, Overdue, Port,
-    Reader, Start, Stream,
+    Change, Commit, Consumer, Counts, DecisionRecord, Ends, Health, HeldUp, JournalError, JournalOptions, OpenError,
+    Overdue, Place, Port, Reader, Start, Stream,
     dedupe::Dedupe,
-    gone, schema,
+    gone, place, schema, shadow,
     shared::{Request, Shared, lock},
     transaction, writer,
 };
@@ -115,6 +116,16 @@ impl Journal {
         answer.await.unwrap_or(Err(JournalError::Closed))
     }
 
+    /// Hands a record to the writer that belongs to a callback appended before, or about to be, with this place, and forgets
+    /// it; from any thread, without blocking. `callback` is the one that was appended. `false` when it was not taken: too much
+    /// waits, or the journal is poisoned or closed.
+    ///
+    /// It is stored behind its callback. Should that not be stored, or the writer fail later, the journal counts it.
+    #[must_use]
+    pub fn attach(&self, place: &Place, record: DecisionRecord, callback: Arc<Callback>) -> bool {
+        place::attach(&self.inner.shared, place, record, callback)
+    }
+
     /// The last committed seqs; changes once per batch.
     #[must_use]
     pub fn ends(&self) -> watch::Receiver<Ends> {
@@ -160,6 +171,14 @@ impl Journal {
     /// When they cannot be read.
     pub fn consumers(&self) -> Result<Vec<Consumer>, JournalError> {
         self.reader()?.consumers()
+    }
+
+    /// The handlers that are shadows now, by name, and until when; see [`Change::Shadow`]. Blocks for a disk access.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn shadows(&self) -> Result<Vec<(String, Timestamp)>, JournalError> {
+        Ok(shadow::shadows(&self.reader()?.connection, Timestamp::now())?)
     }
 
     /// Takes nothing more, commits what waits, empties the write-ahead log and lets go of the file. Blocks until that is

@@ -5,6 +5,7 @@
 //!
 //! - Opening, closing and commits of consumers: [`Journal`], with its [`JournalOptions`].
 //! - Appending callbacks: a [`Port`] for each intake thread.
+//! - What was decided: a [`DecisionRecord`] with its callback, or later by way of a [`Place`].
 //! - What a consumer commits: [`Commit`], with [`Emitted`], [`Pending`] and [`Dead`].
 //! - Reading back: [`Reader`], with a [`Row`] for every seq, intact or damaged.
 //! - Changing what is beside the flow of items: [`Journal::change`] with a [`Change`].
@@ -14,7 +15,8 @@
 //! Inside, the file: `schema` opens it, `filesystem` judges where it lies, `migration` has its formats, `safety_copy` keeps
 //! what an older one was, `mend` and `row` have the checksums, `last_row` and `meta` see that no flipped bit moves the end.
 //! Reading: `reader` has the rows, `records` and `letters` what consumers left, `find` and `lookup` the way to a time or an
-//! id, `copy` what a dead letter keeps. The writer: `writer` is the thread, `transaction` and `changes`
+//! id, `copy` what a dead letter keeps. Decisions: `decision` has their records, `decisions` writes and reads them, `place`
+//! keeps what comes before its callback is there, `shadow` has the handlers that do not count for a while. The writer: `writer` is the thread, `transaction` and `changes`
 //! what it does to the tables, `dedupe` the memory of repeats, `upkeep` the write-ahead log, `tail` the newest rows in memory.
 //! Retention: `trimmer` decides when, `trim` and `sundries` delete, `blocks` knows which callbacks are referred to, `holds`
 //! what consumers need, `evict` lets go of what those who do not run never did, `gone` is what readers pass over.
@@ -27,6 +29,8 @@ mod check;
 mod commit;
 mod compact;
 mod copy;
+mod decision;
+mod decisions;
 mod dedupe;
 mod error;
 mod evict;
@@ -42,6 +46,7 @@ mod mend;
 mod meta;
 mod migration;
 mod options;
+mod place;
 mod port;
 mod reader;
 mod records;
@@ -50,6 +55,7 @@ mod row;
 mod rules;
 mod safety_copy;
 mod schema;
+mod shadow;
 mod shared;
 mod step;
 mod sundries;
@@ -69,11 +75,14 @@ pub use backup::Backup;
 pub use change::Change;
 pub use check::{Check, Checked, DamagedRange, Progress};
 pub use commit::{Attempt, Commit, Dead, Emitted, Pending, Skipped};
+pub use decision::{DecisionEvents, DecisionKind, DecisionRecord, DecisionRow};
+pub use decisions::DecisionPage;
 pub use error::{AppendError, Health, JournalError, OpenError};
 pub use journal::Journal;
 pub use letters::{DeadLetter, DeadPage};
 pub use lookup::Found;
 pub use options::{HeldUp, JournalOptions, Overdue, Retention, Start, Stream, Sync, WhenBlocked};
+pub use place::Place;
 pub use port::{Append, Port};
 pub use reader::Reader;
 pub use records::{Consumer, Parked};

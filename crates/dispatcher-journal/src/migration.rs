@@ -11,9 +11,9 @@ use crate::mend;
 pub(crate) const FORMAT: i64 = STEPS.len() as i64;
 
 /// What makes each format of the one before it; the first, of an empty file. A new file goes through all of them, so that
-/// there is one way to each format. None of them touches a row of `callbacks`, `events` or `dead`: however large the file
+/// there is one way to each format. None of them touches a row of `callbacks`, `events`, `decisions` or `dead`: however large the file
 /// is, it is ready in a moment.
-const STEPS: [fn(&Transaction<'_>) -> rusqlite::Result<()>; 2] = [
+const STEPS: [fn(&Transaction<'_>) -> rusqlite::Result<()>; 3] = [
     |file| file.execute_batch(FIRST),
     |file| {
         add_columns(file, "events", "replay INTEGER")?;
@@ -21,6 +21,7 @@ const STEPS: [fn(&Transaction<'_>) -> rusqlite::Result<()>; 2] = [
         file.execute_batch(SECOND)?;
         mend::vouch(file, None)
     },
+    |file| file.execute_batch(THIRD),
 ];
 
 /// Brings the file from the format that was found to the newest, in one transaction.
@@ -116,4 +117,15 @@ const SECOND: &str = "
     ) STRICT, WITHOUT ROWID;
     CREATE TABLE restored (callback INTEGER PRIMARY KEY, event INTEGER NOT NULL) STRICT;
     INSERT INTO blocks SELECT (last - 1) / 1024 - 1, 0 FROM (SELECT max(seq) AS last FROM events) WHERE last > 1024;
+";
+
+/// Records of decisions, beside their callbacks; see `decision` for their ids. Handlers that run as shadows for a while.
+const THIRD: &str = "
+    CREATE TABLE decisions (
+        id INTEGER PRIMARY KEY, at INTEGER NOT NULL, kind TEXT NOT NULL, result TEXT NOT NULL, record TEXT NOT NULL,
+        crc INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE shadows (
+        handler TEXT PRIMARY KEY, until INTEGER NOT NULL, crc INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
 ";

@@ -16,7 +16,7 @@ use atomic_waker::AtomicWaker;
 use dispatcher_core::Callback;
 
 use crate::{
-    AppendError, Appended,
+    AppendError, Appended, DecisionRecord, Place,
     shared::{Shared, lock},
 };
 
@@ -44,7 +44,8 @@ impl Port {
             return Append { state: AppendState::Refused(err) };
         }
         let slot = lock(&self.queue.slots).claim();
-        if !self.queue.push(AppendOp { callback: Arc::new(callback), port: self.queue.index, slot: Some(slot) }) {
+        let append = AppendOp { callback: Arc::new(callback), decided: None, port: self.queue.index, slot: Some(slot) };
+        if !self.queue.push(append) {
             self.shared.release(bytes);
             lock(&self.queue.slots).free(slot);
             return Append { state: AppendState::Refused(AppendError::Closed) };
@@ -56,12 +57,37 @@ impl Port {
     /// Hands a callback to the writer and forgets it. `false` when it was not taken: too much waits, or the journal is
     /// poisoned or closed. Should the writer fail later, the journal logs and counts it.
     #[must_use]
-    pub fn append_detached(&self, callback: Callback) -> bool {
-        let bytes = weight(&callback);
+    pub fn append_detached(&self, callback: impl Into<Arc<Callback>>) -> bool {
+        self.append_and_forget(callback.into(), None)
+    }
+
+    /// The same for a callback that was decided about: callback, record and events become durable together. Of a repeat the
+    /// record and its events go to the earlier callback. Who has more to say of the callback later gives a `place` for it,
+    /// and hands that to [`Journal::attach`](crate::Journal::attach).
+    ///
+    /// `false` when it was not taken, with what waits at its place.
+    #[must_use]
+    pub fn append_decided(
+        &self,
+        callback: impl Into<Arc<Callback>>,
+        decided: DecisionRecord,
+        place: Option<&Place>,
+    ) -> bool {
+        let decided = Decided { record: decided, place: place.cloned() };
+        let taken = self.append_and_forget(callback.into(), Some(Box::new(decided)));
+        if !taken && let Some(place) = place {
+            drop(place.settle(None));
+        }
+        taken
+    }
+
+    fn append_and_forget(&self, callback: Arc<Callback>, decided: Option<Box<Decided>>) -> bool {
+        let append = AppendOp { callback, decided, port: self.queue.index, slot: None };
+        let bytes = append.weight();
         if self.shared.admit(bytes).is_err() {
             return false;
         }
-        if !self.queue.push(AppendOp { callback: Arc::new(callback), port: self.queue.index, slot: None }) {
+        if !self.queue.push(append) {
             self.shared.release(bytes);
             return false;
         }
@@ -134,9 +160,24 @@ impl Drop for Append {
 /// A callback on its way to the writer.
 pub(crate) struct AppendOp {
     pub(crate) callback: Arc<Callback>,
+    /// What was decided about it, if anything was.
+    pub(crate) decided: Option<Box<Decided>>,
     pub(crate) port: usize,
     /// Who waits for it; `None` when nobody does.
     pub(crate) slot: Option<usize>,
+}
+
+/// A decision on its way to the writer together with its callback.
+pub(crate) struct Decided {
+    pub(crate) record: DecisionRecord,
+    pub(crate) place: Option<Place>,
+}
+
+impl AppendOp {
+    /// What it takes of the queue's room.
+    pub(crate) fn weight(&self) -> usize {
+        weight(&self.callback) + self.decided.as_ref().map_or(0, |decided| decided.record.weight())
+    }
 }
 
 /// What a callback takes of the queue's room.
@@ -212,6 +253,8 @@ impl PortQueue {
     /// The writer is gone: fails what waits, wherever it got to.
     pub(crate) fn abort(&self, err: AppendError) {
         let _ = self.lost.set(err);
+        // They may hold what holds this.
+        drop(mem::take(&mut lock(&self.inbox).appends));
         self.waker.wake();
     }
 

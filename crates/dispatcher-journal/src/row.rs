@@ -293,7 +293,7 @@ impl Gathered {
     }
 }
 
-fn verify(values: &[ValueRef<'_>], crc: ValueRef<'_>) -> Result<(), Damage> {
+pub(crate) fn verify(values: &[ValueRef<'_>], crc: ValueRef<'_>) -> Result<(), Damage> {
     if crc == ValueRef::Integer(i64::from(checksum(values))) { Ok(()) } else { Err(Damage::Checksum) }
 }
 
@@ -340,15 +340,15 @@ pub(crate) fn text(text: &str) -> ValueRef<'_> {
     ValueRef::Text(text.as_bytes())
 }
 
-fn number(value: &ValueRef<'_>) -> Result<u64, Damage> {
+pub(crate) fn number(value: &ValueRef<'_>) -> Result<u64, Damage> {
     value.as_i64().map(i64::cast_unsigned).map_err(|_| Damage::Form)
 }
 
-fn timestamp(value: &ValueRef<'_>) -> Result<Timestamp, Damage> {
+pub(crate) fn timestamp(value: &ValueRef<'_>) -> Result<Timestamp, Damage> {
     value.as_i64().map(Timestamp::from_millis).map_err(|_| Damage::Form)
 }
 
-fn string<'a>(value: &ValueRef<'a>) -> Result<&'a str, Damage> {
+pub(crate) fn string<'a>(value: &ValueRef<'a>) -> Result<&'a str, Damage> {
     value.as_str().map_err(|_| Damage::Form)
 }
 

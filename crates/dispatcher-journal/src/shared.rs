@@ -17,6 +17,7 @@ use crate::{
     AppendError, Change, Commit, Health, HeldUp, JournalError, Overdue, Start, Stream,
     compact::Compacted,
     gone::Gone,
+    place::Attachment,
     port::{AppendOp, Done, PortQueue},
     tail::Tail,
 };
@@ -74,8 +75,10 @@ pub struct Counts {
     pub appended: u64,
     /// Callbacks that were repeats.
     pub repeats: u64,
-    /// Callbacks of `append_detached` that could not be stored.
+    /// Callbacks of `append_detached` and `append_decided` that could not be stored.
     pub unrecorded: u64,
+    /// Records of decisions, or events of them, that could not be stored, other than together with their callback.
+    pub unrecorded_decisions: u64,
     /// Bytes that wait for the writer.
     pub queued_bytes: usize,
     /// Bytes in the write-ahead log.
@@ -88,6 +91,8 @@ pub struct Counts {
     pub deleted_callbacks: u64,
     /// Events that it has deleted.
     pub deleted_events: u64,
+    /// Records of decisions that it has deleted, with their callbacks.
+    pub deleted_decisions: u64,
     /// Dead letters that it has deleted.
     pub deleted_dead: u64,
     /// Items that it took from consumers that do not run, since they were in its way.
@@ -116,6 +121,8 @@ pub(crate) enum Request {
         change: Change,
         reply: oneshot::Sender<Result<u64, JournalError>>,
     },
+    /// A record for a callback that is committed; nobody waits for it.
+    Attach(Box<Attachment>),
     /// A step of compacting, outside of any transaction; the first also copies the log into the file.
     Compact {
         begins: bool,
@@ -165,11 +172,13 @@ pub(crate) struct Tallies {
     pub(crate) appended: AtomicU64,
     pub(crate) repeats: AtomicU64,
     pub(crate) unrecorded: AtomicU64,
+    pub(crate) unrecorded_decisions: AtomicU64,
     pub(crate) wal_bytes: AtomicU64,
     pub(crate) file_bytes: AtomicU64,
     pub(crate) free_bytes: AtomicU64,
     /// By stream.
     pub(crate) deleted: [AtomicU64; 2],
+    pub(crate) deleted_decisions: AtomicU64,
     pub(crate) deleted_dead: AtomicU64,
     pub(crate) let_go: AtomicU64,
     /// In milliseconds since the epoch; zero for never.
@@ -301,12 +310,14 @@ impl Shared {
             appended: tallies.appended.load(Ordering::Relaxed),
             repeats: tallies.repeats.load(Ordering::Relaxed),
             unrecorded: tallies.unrecorded.load(Ordering::Relaxed),
+            unrecorded_decisions: tallies.unrecorded_decisions.load(Ordering::Relaxed),
             queued_bytes: self.queued.load(Ordering::Relaxed),
             wal_bytes: tallies.wal_bytes.load(Ordering::Relaxed),
             file_bytes: tallies.file_bytes.load(Ordering::Relaxed),
             free_bytes: tallies.free_bytes.load(Ordering::Relaxed),
             deleted_callbacks: tallies.deleted[Stream::Callbacks as usize].load(Ordering::Relaxed),
             deleted_events: tallies.deleted[Stream::Events as usize].load(Ordering::Relaxed),
+            deleted_decisions: tallies.deleted_decisions.load(Ordering::Relaxed),
             deleted_dead: tallies.deleted_dead.load(Ordering::Relaxed),
             let_go: tallies.let_go.load(Ordering::Relaxed),
             last_trim: match tallies.last_trim.load(Ordering::Relaxed) {

@@ -7,12 +7,13 @@ use std::{
     time::Duration,
 };
 
-use dispatcher_core::{Callback, Timestamp};
+use dispatcher_core::{Callback, NewEvent, Timestamp};
 use rusqlite::{Connection, OptionalExtension, Statement, types::ToSqlOutput, types::ValueRef};
 
 use crate::{
     Attempt, Commit, Emitted, Ends, EventRow, Pending, Start, Stream,
     blocks::LastBlock,
+    decision::{DECISION_COLUMNS, DECISION_WIDTH},
     find,
     gone::{self, Gone},
     last_row,
@@ -59,6 +60,7 @@ struct Statements<'c> {
     commit: Statement<'c>,
     rollback: Statement<'c>,
     callback: Statement<'c>,
+    decision: Statement<'c>,
     event: Statement<'c>,
     checkpoint: Statement<'c>,
     progress: Statement<'c>,
@@ -69,16 +71,18 @@ struct Statements<'c> {
 
 impl<'c> Tables<'c> {
     pub(crate) fn new(connection: &'c Connection) -> rusqlite::Result<Tables<'c>> {
-        let insert = |table: &str, columns: &str, width: usize| {
+        let insert = |insert: &str, table: &str, columns: &str, width: usize| {
             let places: String = (1..=width).map(|place| format!("?{place}, ")).collect();
-            connection.prepare(&format!("INSERT INTO {table} ({columns}, crc) VALUES ({places}?{})", width + 1))
+            connection.prepare(&format!("{insert} INTO {table} ({columns}, crc) VALUES ({places}?{})", width + 1))
         };
         let statements = Statements {
             begin: connection.prepare("BEGIN IMMEDIATE")?,
             commit: connection.prepare("COMMIT")?,
             rollback: connection.prepare("ROLLBACK")?,
-            callback: insert("callbacks", CALLBACK_COLUMNS, CALLBACK_WIDTH)?,
-            event: insert("events", EVENT_COLUMNS, EVENT_WIDTH)?,
+            callback: insert("INSERT", "callbacks", CALLBACK_COLUMNS, CALLBACK_WIDTH)?,
+            // What may lie in the place of a new record was never put there: a bit of its id has flipped.
+            decision: insert("INSERT OR REPLACE", "decisions", DECISION_COLUMNS, DECISION_WIDTH)?,
+            event: insert("INSERT", "events", EVENT_COLUMNS, EVENT_WIDTH)?,
             checkpoint: connection
                 .prepare("UPDATE checkpoint SET seq = ?2, crc = ?3 WHERE consumer = ?1 AND seq <= ?2")?,
             progress: connection.prepare("INSERT OR REPLACE INTO progress (consumer, seq, at) VALUES (?1, ?2, ?3)")?,
@@ -113,6 +117,11 @@ impl<'c> Tables<'c> {
 
     pub(crate) fn connection(&self) -> &'c Connection {
         self.connection
+    }
+
+    /// Inserts a record of a decision.
+    pub(crate) fn decision_statement(&mut self) -> &mut Statement<'c> {
+        &mut self.statements.decision
     }
 
     /// The last seqs that were committed, outside of a transaction.
@@ -266,53 +275,49 @@ impl<'c> Tables<'c> {
     }
 
     fn emit(&mut self, emitted: &Emitted) -> Result<(), Trouble> {
-        for (n, event) in (0..).zip(&emitted.events) {
-            let place = EventPlace {
-                seq: self.ends.events + 1,
-                at: self.at,
-                callback_seq: emitted.callback_seq,
-                callback: &emitted.callback,
-                handler: &emitted.handler,
-                n,
-                sinks: &emitted.sinks,
-                replay: emitted.replay,
-            };
-            insert(&mut self.statements.event, &event_values(&place, event))?;
-            self.refer(place.seq, emitted)?;
-            let stored = StoredEvent {
-                seq: place.seq,
-                callback_seq: emitted.callback_seq,
-                handler: emitted.handler.clone(),
-                n,
-                event_type: self.names.name(event.event_type()),
-                key: event.key(&emitted.callback).cloned(),
-                time: event.time(&emitted.callback),
-                data: event.data().clone(),
-                sinks: emitted.sinks.clone(),
-                replay: emitted.replay,
-            };
-            self.events.push(stored.with(emitted.callback.clone()));
-            self.ends.events += 1;
-        }
+        let Emitted { callback_seq, callback, handler, sinks, events, replay } = emitted;
+        let of = EventOf { callback_seq: *callback_seq, callback, handler, sinks, replay: *replay };
+        (0..).zip(events).try_for_each(|(n, event)| self.emit_one(&of, n, event))
+    }
+
+    /// Appends one event.
+    pub(crate) fn emit_one(&mut self, of: &EventOf<'_>, n: u32, event: &NewEvent) -> Result<(), Trouble> {
+        let EventOf { callback_seq, callback, handler, sinks, replay } = *of;
+        let seq = self.ends.events + 1;
+        let place = EventPlace { seq, at: self.at, callback_seq, callback, handler, n, sinks, replay };
+        insert(&mut self.statements.event, &event_values(&place, event))?;
+        self.refer(seq, callback_seq, callback)?;
+        let stored = StoredEvent {
+            seq,
+            callback_seq,
+            handler: handler.clone(),
+            n,
+            event_type: self.names.name(event.event_type()),
+            key: event.key(callback).cloned(),
+            time: event.time(callback),
+            data: event.data().clone(),
+            sinks: sinks.clone(),
+            replay,
+        };
+        self.events.push(stored.with(callback.clone()));
+        self.ends.events += 1;
         Ok(())
     }
 
     /// Sees to it that the callback of an event stays as long as the event does.
-    fn refer(&mut self, event: u64, emitted: &Emitted) -> Result<(), Trouble> {
-        let callback = emitted.callback_seq;
+    fn refer(&mut self, event: u64, callback_seq: u64, callback: &Callback) -> Result<(), Trouble> {
         let gone = self.gone[Stream::Callbacks as usize];
-        if callback > gone.floor {
-            self.last_block.note(self.connection, event, callback)?;
+        if callback_seq > gone.floor {
+            self.last_block.note(self.connection, event, callback_seq)?;
         }
-        if gone.excuses(callback) {
+        if gone.excuses(callback_seq) {
             // A dead letter was handled again, and retention has deleted its callback since.
-            self.restore(event, emitted, gone)?;
+            self.restore(event, callback_seq, callback, gone)?;
         }
         Ok(())
     }
 
-    fn restore(&mut self, event: u64, emitted: &Emitted, gone: Gone) -> Result<(), Trouble> {
-        let (seq, callback) = (emitted.callback_seq, &*emitted.callback);
+    fn restore(&mut self, event: u64, seq: u64, callback: &Callback, gone: Gone) -> Result<(), Trouble> {
         let sql = "SELECT 1 FROM callbacks WHERE seq = ?1";
         let found = self.connection.prepare_cached(sql)?.query_row([seq.cast_signed()], |_| Ok(())).optional()?;
         if found.is_none() {
@@ -390,6 +395,15 @@ impl<'c> Tables<'c> {
         self.consumers_changed = true;
         Ok(())
     }
+}
+
+/// What all events that one handler made of one callback have in common.
+pub(crate) struct EventOf<'a> {
+    pub(crate) callback_seq: u64,
+    pub(crate) callback: &'a Arc<Callback>,
+    pub(crate) handler: &'a Arc<str>,
+    pub(crate) sinks: &'a Arc<str>,
+    pub(crate) replay: bool,
 }
 
 /// Inserts a row with its checksum.

@@ -21,7 +21,8 @@ use tracing::{error, warn};
 use crate::{
     Appended, CallbackRow, Change, JournalError, Retention,
     dedupe::Dedupe,
-    port::{AppendOp, Done, weight},
+    place::{Attachment, Seat},
+    port::{AppendOp, Done},
     shared::{Request, Shared, lock},
     step::step,
     tail::Tail,
@@ -98,6 +99,8 @@ struct Writer<'c> {
     /// Why the last write failed, while that lasts, and how many detached callbacks that has cost.
     failing: Option<Arc<str>>,
     unrecorded: u64,
+    /// Whether the last record of a decision was lost.
+    loses_decisions: bool,
     /// Why the log could last not be copied into the file.
     log_failing: bool,
     appends: VecDeque<AppendOp>,
@@ -132,6 +135,7 @@ impl<'c> Writer<'c> {
             poisoned: None,
             failing: None,
             unrecorded: 0,
+            loses_decisions: false,
             log_failing: false,
             appends: VecDeque::new(),
             requests: VecDeque::new(),
@@ -178,22 +182,28 @@ impl<'c> Writer<'c> {
         batch.extend(self.appends.drain(..self.appends.len().min(BATCH)));
         let requests = self.next_requests(BATCH.saturating_sub(batch.len()));
 
-        // Whatever fails by its own fault must not take the others with it.
-        let whole = self.transact(&batch, &requests);
-        let alone = matches!(&whole, Err(trouble) if trouble.fault == Fault::Own)
-            && requests.len() + usize::from(!batch.is_empty()) > 1;
+        // Whatever fails by its own fault must not take the others with it: requests are tried one by one then, and
+        // callbacks without what was decided about them.
+        let is_own = |outcome: &Result<_, Trouble>| matches!(outcome, Err(trouble) if trouble.fault == Fault::Own);
+        let has_decisions = batch.iter().any(|append| append.decided.is_some());
+        let whole = self.transact(&batch, &requests, true);
+        let alone = is_own(&whole) && (requests.len() + usize::from(!batch.is_empty()) > 1 || has_decisions);
         if alone {
             if !batch.is_empty() {
-                let outcome = self.transact(&batch, &[]);
-                self.finish_appends(&mut batch, outcome.map(drop));
+                let mut outcome = self.transact(&batch, &[], true);
+                let leave_out = has_decisions && is_own(&outcome);
+                if leave_out {
+                    outcome = self.transact(&batch, &[], false);
+                }
+                self.finish_appends(&mut batch, outcome.map(drop), leave_out);
             }
             for request in requests {
-                let outcome = self.transact(&[], std::slice::from_ref(&request));
-                finish_requests([request], outcome);
+                let outcome = self.transact(&[], std::slice::from_ref(&request), true);
+                self.finish_requests([request], outcome);
             }
         } else {
-            self.finish_appends(&mut batch, whole.as_ref().map(drop).map_err(Trouble::clone));
-            finish_requests(requests, whole);
+            self.finish_appends(&mut batch, whole.as_ref().map(drop).map_err(Trouble::clone), false);
+            self.finish_requests(requests, whole);
         }
         self.batch = batch;
         step("commit.answered");
@@ -220,6 +230,7 @@ impl<'c> Writer<'c> {
                 Request::Register { .. } => 1,
                 Request::Change { change: Change::Discard { seqs, .. }, .. } => seqs.len(),
                 Request::Change { .. } => 1,
+                Request::Attach(attachment) => attachment.record.rows(),
                 Request::Compact { .. } => 0,
                 #[cfg(test)]
                 Request::Hook(_) => 0,
@@ -245,8 +256,13 @@ impl<'c> Writer<'c> {
     }
 
     /// One transaction. `appended` then has what became, or would have become, of each callback; the answer to each
-    /// request is in the result.
-    fn transact(&mut self, batch: &[AppendOp], requests: &[Request]) -> Result<Vec<u64>, Trouble> {
+    /// request is in the result. Only `with_decisions` is stored what was decided about the callbacks.
+    fn transact(
+        &mut self,
+        batch: &[AppendOp],
+        requests: &[Request],
+        with_decisions: bool,
+    ) -> Result<Vec<u64>, Trouble> {
         self.appended.clear();
         if let Some(reason) = &self.poisoned {
             return Err(Trouble { fault: Fault::Sync, reason: reason.clone() });
@@ -255,14 +271,24 @@ impl<'c> Writer<'c> {
         let first = self.tables.ends().callbacks + 1;
         let (appended, dedupe) = (&mut self.appended, &mut self.dedupe);
         let mut answers = Vec::new();
+        let (mut decisions, mut lost) = (0, 0);
         let outcome = self.tables.transact(|tables| {
             for append in batch {
                 let identity = append.callback.identity();
+                let decided = append.decided.as_deref().filter(|_| with_decisions).map(|decided| &decided.record);
+                decisions += u64::from(decided.is_some());
                 if let Some(seq) = identity.and_then(|identity| dedupe.find(identity, now)) {
                     appended.push(Appended::Repeat { seq });
+                    if let Some(record) = decided {
+                        let seat = Seat { seq, is_repeat: true };
+                        lost += u64::from(!tables.attach(seat, &append.callback, record)?);
+                    }
                     continue;
                 }
                 let seq = tables.append(&append.callback)?;
+                if let Some(record) = decided {
+                    tables.decide(seq, &append.callback, record)?;
+                }
                 if let Some(identity) = identity {
                     dedupe.remember(identity, seq, now);
                 }
@@ -278,6 +304,10 @@ impl<'c> Writer<'c> {
                         answers.push(tables.register(consumer, *stream, *start, *runs)?);
                     }
                     Request::Change { change, .. } => answers.push(tables.change(change)?),
+                    Request::Attach(attachment) => {
+                        let Attachment { seat, callback, record, .. } = &**attachment;
+                        answers.push(u64::from(tables.attach(*seat, callback, record)?));
+                    }
                     Request::Compact { .. } => answers.push(0),
                     #[cfg(test)]
                     Request::Hook(_) => answers.push(0),
@@ -291,12 +321,16 @@ impl<'c> Writer<'c> {
                     self.publish(batch);
                     self.recover();
                 }
+                self.lose_decisions(lost);
+                if decisions > lost {
+                    self.loses_decisions = false;
+                }
                 Ok(answers)
             }
             Err(trouble) => {
                 dedupe.forget_from(first);
                 // Whose fault of its own it was is seen when each is tried alone.
-                let is_mixed = !batch.is_empty() && !requests.is_empty();
+                let is_mixed = !batch.is_empty() && (!requests.is_empty() || decisions > 0);
                 if trouble.fault != Fault::Own || !is_mixed {
                     self.suffer(&trouble, !batch.is_empty());
                 }
@@ -330,14 +364,15 @@ impl<'c> Writer<'c> {
         tallies.wal_bytes.store(self.upkeep.bytes(), Ordering::Relaxed);
     }
 
-    fn finish_appends(&mut self, batch: &mut Vec<AppendOp>, outcome: Result<(), Trouble>) {
+    /// `left_out`: what was decided about the callbacks is not stored with them.
+    fn finish_appends(&mut self, batch: &mut Vec<AppendOp>, outcome: Result<(), Trouble>, left_out: bool) {
         let failure = outcome.err().map(|trouble| JournalError::from(trouble).into());
         // After a failure these are as they were before it.
         let end = self.tables.ends().callbacks;
-        let (mut bytes, mut new, mut repeats, mut lost) = (0, 0, 0, 0);
+        let (mut bytes, mut new, mut repeats, mut lost, mut lost_decisions) = (0, 0, 0, 0, 0);
         let mut appended = self.appended.drain(..);
         for append in batch.drain(..) {
-            bytes += weight(&append.callback);
+            bytes += append.weight();
             let result = match (&failure, appended.next()) {
                 (None, Some(appended)) => Ok(appended),
                 // What repeats an earlier commit's row is durable all the same.
@@ -351,6 +386,16 @@ impl<'c> Writer<'c> {
                 (Err(_), None) => lost += 1,
                 (Err(_), Some(_)) => {}
             }
+            if let Some(decided) = append.decided {
+                lost_decisions += u64::from(result.is_ok() && (left_out || failure.is_some()));
+                if let Some(place) = decided.place {
+                    let seat = result.as_ref().ok().map(|&appended| Seat::from(appended));
+                    self.requests.extend(place.settle(seat).into_iter().filter_map(|mut attachment| {
+                        attachment.seat = seat?;
+                        Some(Request::Attach(Box::new(attachment)))
+                    }));
+                }
+            }
             if let Some(slot) = append.slot {
                 if self.results.len() <= append.port {
                     self.results.resize_with(append.port + 1, Vec::new);
@@ -359,6 +404,7 @@ impl<'c> Writer<'c> {
             }
         }
         drop(appended);
+        self.lose_decisions(lost_decisions);
         self.shared.release(bytes);
         self.unrecorded += lost;
         // Counted before anybody is told, so that whoever was told finds it counted.
@@ -369,33 +415,40 @@ impl<'c> Writer<'c> {
         self.shared.finish(&mut self.results);
     }
 
+    /// Tells those who asked. A reply that nobody waits for any more is let go.
+    fn finish_requests(&mut self, requests: impl IntoIterator<Item = Request>, outcome: Result<Vec<u64>, Trouble>) {
+        for (idx, request) in requests.into_iter().enumerate() {
+            let answer = match &outcome {
+                Ok(answers) => Ok(answers[idx]),
+                Err(trouble) => Err(JournalError::from(trouble.clone())),
+            };
+            match request {
+                Request::Commit { reply, .. } => {
+                    let _ = reply.send(answer.map(drop));
+                }
+                Request::Register { reply, .. } => {
+                    let _ = reply.try_send(answer);
+                }
+                Request::Change { reply, .. } => {
+                    let _ = reply.send(answer);
+                }
+                Request::Attach(mut attachment) => {
+                    attachment.is_accounted_for = true;
+                    match answer {
+                        Ok(1) => self.loses_decisions = false,
+                        _ => self.lose_decisions(1),
+                    }
+                }
+                // These were answered before they came into a batch.
+                Request::Compact { .. } => {}
+                #[cfg(test)]
+                Request::Hook(_) => {}
+            }
+        }
+    }
+
     fn now(&self) -> i64 {
         i64::try_from(self.opened.elapsed().as_millis()).unwrap_or(i64::MAX)
-    }
-}
-
-/// Tells those who asked. A reply that nobody waits for any more is let go.
-fn finish_requests(requests: impl IntoIterator<Item = Request>, outcome: Result<Vec<u64>, Trouble>) {
-    for (idx, request) in requests.into_iter().enumerate() {
-        let answer = match &outcome {
-            Ok(answers) => Ok(answers[idx]),
-            Err(trouble) => Err(JournalError::from(trouble.clone())),
-        };
-        match request {
-            Request::Commit { reply, .. } => {
-                let _ = reply.send(answer.map(drop));
-            }
-            Request::Register { reply, .. } => {
-                let _ = reply.try_send(answer);
-            }
-            Request::Change { reply, .. } => {
-                let _ = reply.send(answer);
-            }
-            // These were answered before they came into a batch.
-            Request::Compact { .. } => {}
-            #[cfg(test)]
-            Request::Hook(_) => {}
-        }
     }
 }
 

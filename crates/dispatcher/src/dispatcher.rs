@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, fmt, net::SocketAddr, net::TcpListener, time::D
 
 use dispatcher_config::{Config, Finding};
 use dispatcher_control::{Operations, Server, socket_path};
+use dispatcher_decider::Deciders;
 use dispatcher_intake::Intake;
 use dispatcher_journal::{Journal, JournalError, Stream};
 use dispatcher_pipeline::{ConsumerStatus, Pipeline};
@@ -12,7 +13,7 @@ use tracing::{info, warn};
 
 use crate::{
     setup::setup,
-    wiring::{apps, handlers, intake_options, journal_options, rules, sinks, start},
+    wiring::{apps, deciders, default_decisions, handlers, intake_options, journal_options, rules, sinks, start},
 };
 
 /// What the pipeline takes beyond its limit for its last commit, and to close sinks.
@@ -24,6 +25,7 @@ pub struct Dispatcher {
     /// First, so that nobody asks for what is being dropped.
     control: Option<Server>,
     intake: Intake,
+    deciders: Deciders,
     pipeline: Pipeline,
     journal: Journal,
     drain: Duration,
@@ -49,7 +51,11 @@ impl Dispatcher {
         let pipeline = Pipeline::start(&journal, handlers(&config), sinks(&config))
             .map_err(|err| StartError(config.finding("", err.to_string())))?;
         name_the_unconfigured(&config, &journal);
-        let intake = Intake::start(listener, intake_options(&config), apps(&config), rules(&config), &journal)
+        let within = config.intake.answer_within.get();
+        let deciders = Deciders::start(deciders(&config), &default_decisions(&config), within)
+            .map_err(|err| StartError(config.finding("handlers", format!("cannot start the deciders: {err}"))))?;
+        let (options, apps, rules) = (intake_options(&config), apps(&config), rules(&config));
+        let intake = Intake::start(listener, options, apps, rules, &journal, deciders.clone())
             .map_err(|err| StartError(config.finding("intake", err.to_string())))?;
         let operations =
             Operations::new(journal.clone(), Some(pipeline.handle()), setup(&config, Some(intake.local_addr())));
@@ -58,7 +64,7 @@ impl Dispatcher {
             let socket = socket_path(path);
             warn!(%err, socket = %socket.display(), "the command line cannot ask this dispatcher; all else works");
         });
-        Ok(Dispatcher { control: control.ok(), intake, pipeline, journal, drain: config.intake.drain.get() })
+        Ok(Dispatcher { control: control.ok(), intake, deciders, pipeline, journal, drain: config.intake.drain.get() })
     }
 
     /// Where it listens: the configured address, with the port that the system chose if that was 0.
@@ -83,6 +89,9 @@ impl Dispatcher {
         if report.n_cut > 0 {
             warn!(connections = report.n_cut, "cut connections whose requests were not finished in time");
         }
+        let left = until.saturating_duration_since(Instant::now());
+        // Verdicts that come late are worth less than what handlers and sinks have under way.
+        self.deciders.drain(left.saturating_sub(LAST_COMMIT) / 2).await;
         let left = until.saturating_duration_since(Instant::now());
         self.pipeline.drain(left.saturating_sub(LAST_COMMIT)).await;
         let (journal, control) = (self.journal, self.control);
@@ -114,7 +123,7 @@ impl std::error::Error for StartError {}
 
 /// What is switched off gets its place in the journal all the same: switched on later, it goes on from here.
 fn keep_places(config: &Config, journal: &Journal) -> Result<(), JournalError> {
-    for handler in config.handlers.iter().filter(|handler| !handler.enabled) {
+    for handler in config.handlers.iter().filter(|handler| !handler.enabled && handler.plugin.role.handles()) {
         journal.reserve(&format!("handler:{}", handler.name), Stream::Callbacks, start(handler.run.start))?;
     }
     for sink in config.sinks.iter().filter(|sink| !sink.enabled) {
@@ -125,7 +134,8 @@ fn keep_places(config: &Config, journal: &Journal) -> Result<(), JournalError> {
 
 /// A handler or sink that is no longer configured, or is switched off, keeps its place; a person should know.
 fn name_the_unconfigured(config: &Config, journal: &Journal) {
-    let handlers = config.handlers.iter().map(|handler| (format!("handler:{}", handler.name), handler.enabled));
+    let handlers = config.handlers.iter().filter(|handler| handler.plugin.role.handles());
+    let handlers = handlers.map(|handler| (format!("handler:{}", handler.name), handler.enabled));
     let sinks = config.sinks.iter().map(|sink| (format!("sink:{}", sink.name), sink.enabled));
     let configured: BTreeMap<String, bool> = handlers.chain(sinks).collect();
     let Ok(mut reader) = journal.reader() else { return };

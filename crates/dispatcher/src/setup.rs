@@ -9,7 +9,7 @@ use dispatcher_journal::Stream;
 
 /// The setup of `config`; of a dispatcher that runs if it listens somewhere.
 pub(crate) fn setup(config: &Config, listen: Option<SocketAddr>) -> Setup {
-    let handlers = config.handlers.iter().map(|handler| {
+    let handlers = config.handlers.iter().filter(|handler| handler.plugin.role.handles()).map(|handler| {
         let route = handler.route.clone();
         Configured {
             name: format!("handler:{}", handler.name),

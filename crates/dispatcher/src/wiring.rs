@@ -1,7 +1,10 @@
 //! From the configuration to what each part is started with.
 
-use dispatcher_config::{Config, JournalRule, Order, SignaturePolicy, StartAt, Sync, WhenBlocked};
-use dispatcher_core::{App, ByteSize, Rate, TimeSpan};
+use dispatcher_config::{
+    Config, DefaultDecision, Emit, JournalRule, Order, SignaturePolicy, StartAt, Sync, WhenBlocked,
+};
+use dispatcher_core::{App, ByteSize, Rate, Takes, TimeSpan};
+use dispatcher_decider::{DeciderInstance, DeciderOptions, DefaultRule, Fallback};
 use dispatcher_intake::{IntakeApp, IntakeOptions, PathRule};
 use dispatcher_journal::{JournalOptions, Retention, Start};
 use dispatcher_pipeline::{Backoff, ConsumerOptions, HandlerInstance, SinkInstance};
@@ -70,8 +73,64 @@ pub(crate) fn rules(config: &Config) -> Vec<dispatcher_intake::CommandRule> {
     config.commands.iter().map(rule).collect()
 }
 
-pub(crate) fn handlers(config: &Config) -> Vec<HandlerInstance> {
+/// The handlers that decide.
+pub(crate) fn deciders(config: &Config) -> Vec<DeciderInstance> {
     let enabled = config.handlers.iter().filter(|handler| handler.enabled);
+    let decider = |handler: &dispatcher_config::HandlerInstance| {
+        let decide = handler.decide.as_ref()?;
+        let emits = |emit: Emit| decide.emit.contains(&emit);
+        // A decision is no callback that is passed on.
+        let takes = |name: &&String| {
+            config.sinks.iter().any(|sink| sink.name == **name && matches!(sink.settings.takes(), Takes::Any))
+        };
+        let sinks: Vec<&str> = handler.sinks.iter().filter(takes).map(String::as_str).collect();
+        Some(DeciderInstance {
+            name: handler.name.clone(),
+            settings: handler.settings.clone(),
+            route: handler.route.clone(),
+            threads: handler.run.threads,
+            options: DeciderOptions {
+                order: decide.order,
+                timeout: handler.run.timeout,
+                max_in_flight: decide.max_in_flight,
+                if_late: fallback(decide.if_late),
+                if_failed: fallback(decide.if_failed),
+                if_busy: fallback(decide.if_busy),
+                shadow: decide.shadow,
+                late_wait: decide.late_wait,
+                emit: dispatcher_decider::Emit {
+                    allowed: emits(Emit::Allowed),
+                    refused: emits(Emit::Refused),
+                    dropped: emits(Emit::Dropped),
+                    rewritten: emits(Emit::Rewritten),
+                    defaulted: emits(Emit::Defaulted),
+                    late: emits(Emit::Late),
+                },
+                sinks: sinks.join(",").into(),
+            },
+        })
+    };
+    enabled.filter_map(decider).collect()
+}
+
+/// What is decided where nobody decides.
+pub(crate) fn default_decisions(config: &Config) -> Vec<DefaultRule> {
+    let rule = |rule: &dispatcher_config::CommandRule| {
+        Some(DefaultRule { commands: rule.pattern.clone(), decision: fallback(rule.default_decision?) })
+    };
+    config.commands.iter().filter_map(rule).collect()
+}
+
+fn fallback(decision: DefaultDecision) -> Fallback {
+    match decision {
+        DefaultDecision::Allow => Fallback::Allow,
+        DefaultDecision::Refuse => Fallback::Refuse,
+    }
+}
+
+/// The handlers that make events.
+pub(crate) fn handlers(config: &Config) -> Vec<HandlerInstance> {
+    let enabled = config.handlers.iter().filter(|handler| handler.enabled && handler.plugin.role.handles());
     enabled
         .map(|handler| HandlerInstance {
             name: handler.name.clone(),

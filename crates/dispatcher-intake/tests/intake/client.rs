@@ -95,6 +95,12 @@ impl Reply {
         assert_eq!((self.status, self.json()), (200, expected));
     }
 
+    /// Checks that it is exactly this.
+    #[track_caller]
+    pub(crate) fn assert_says(&self, body: &str) {
+        assert_eq!((self.status, &*self.body), (200, body));
+    }
+
     /// Checks status, number and shape; returns the text.
     #[track_caller]
     pub(crate) fn assert_refused(&self, code: u32) -> String {

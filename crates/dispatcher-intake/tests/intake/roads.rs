@@ -41,7 +41,9 @@ fn every_command_of_the_catalogue_is_taken_and_stored() {
     let running = Setup::new().start();
     let mut client = Client::connect(running.address());
     for info in tencent_chat::commands() {
-        client.ask(post(&signed(info.name), info.sample)).assert_ok();
+        let rules = tencent_chat::decision_rules(info.name);
+        let allowed = rules.map_or(tencent_chat::OK.into(), |rules| rules.allow(info.sample.as_bytes()).to_json());
+        client.ask(post(&signed(info.name), info.sample)).assert_says(&allowed);
     }
     let counters = running.intake.counters();
     assert_eq!((counters.count(Outcome::Accepted), counters.count(Outcome::Decided)), (49, 12));

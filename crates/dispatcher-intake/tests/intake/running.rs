@@ -8,6 +8,7 @@ use std::{
 };
 
 use dispatcher_core::{App, Callback, Secret};
+use dispatcher_decider::Deciders;
 use dispatcher_intake::{CommandRule, DrainReport, Intake, IntakeApp, IntakeOptions, SignaturePolicy};
 use dispatcher_journal::{Journal, JournalOptions};
 use tempfile::TempDir;
@@ -47,7 +48,8 @@ impl Setup {
         let Setup { options, apps, rules, journal: journal_options, dir } = self;
         let journal = Journal::open(journal_options.clone()).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let intake = Intake::start(listener, options, apps, rules, &journal).unwrap();
+        let deciders = Deciders::start(vec![], &[], options.answer_within).unwrap();
+        let intake = Intake::start(listener, options, apps, rules, &journal, deciders).unwrap();
         Running { intake, journal, journal_options, _dir: dir }
     }
 }

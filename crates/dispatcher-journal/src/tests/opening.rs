@@ -28,11 +28,11 @@ fn a_format_that_is_not_ours_is_left_alone() {
     let before = std::fs::read(place.path()).unwrap();
     let err = Journal::open(place.options()).err().unwrap();
     let path = place.path().display().to_string();
-    assert!(matches!(err, OpenError::Newer { found: 7, known: 2, .. }));
+    assert!(matches!(err, OpenError::Newer { found: 7, known: 3, .. }));
     assert_eq!(
         err.to_string(),
         format!(
-            "{path}: this journal has format 7, and this dispatcher knows formats up to 2; use the newer dispatcher that \
+            "{path}: this journal has format 7, and this dispatcher knows formats up to 3; use the newer dispatcher that \
              wrote it, or choose another [journal] path"
         )
     );
@@ -76,7 +76,7 @@ fn it_is_made_the_way_it_is_described() {
             .query_row(&format!("SELECT CAST((SELECT * FROM pragma_{name}) AS TEXT)"), [], |row| row.get(0))
             .unwrap()
     };
-    for (name, value) in [("page_size", "8192"), ("auto_vacuum", "2"), ("journal_mode", "wal"), ("user_version", "2")] {
+    for (name, value) in [("page_size", "8192"), ("auto_vacuum", "2"), ("journal_mode", "wal"), ("user_version", "3")] {
         assert_eq!(pragma(name), value, "{name}");
     }
 }

@@ -1,8 +1,11 @@
 //! What the writer says and does about a disk that fails and recovers.
 
-use std::{mem, sync::Arc};
+use std::{
+    mem,
+    sync::{Arc, atomic::Ordering},
+};
 
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::Writer;
 use crate::{
@@ -34,6 +37,22 @@ impl Writer<'_> {
                 }
                 self.shared.set_health(Health::Failing(trouble.reason.clone()));
             }
+        }
+    }
+
+    /// So many records of decisions could not be stored.
+    pub(super) fn lose_decisions(&mut self, lost: u64) {
+        if lost == 0 {
+            return;
+        }
+        self.shared.tallies.unrecorded_decisions.fetch_add(lost, Ordering::Relaxed);
+        // Of a disk that fails enough is said.
+        let is_own = self.failing.is_none() && self.poisoned.is_none();
+        if is_own && !mem::replace(&mut self.loses_decisions, true) {
+            warn!(
+                lost,
+                "records of decisions cannot be stored: their callbacks are gone or damaged, or their page of the journal is;                  `dispatcher journal check` tells which"
+            );
         }
     }
 

@@ -1,0 +1,139 @@
+//! What goes on after the answer: verdicts that come late, and those of shadows.
+
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::{Duration, Instant},
+};
+
+use dispatcher_core::{Callback, Decision, DecisionResult, Purpose};
+use dispatcher_journal::{DecisionKind, Journal, Place};
+use tencent_chat::{DecisionRules, Reply};
+use tokio::time::timeout;
+use tracing::warn;
+
+use crate::{Fallback, ask::DecideCall, decider::Decider, record::Verdict, repair::repair};
+
+/// What goes on after an answer; see [`Deciders::go_on`](crate::Deciders::go_on).
+pub struct Afterwards {
+    pub(crate) rules: &'static DecisionRules,
+    pub(crate) callback: Arc<Callback>,
+    pub(crate) answered: Reply,
+    pub(crate) late: Vec<Late>,
+    pub(crate) shadows: Vec<Arc<Decider>>,
+    /// How long a shadow may take.
+    pub(crate) within: Duration,
+}
+
+/// A call that was late.
+pub(crate) struct Late {
+    pub(crate) decider: Arc<Decider>,
+    pub(crate) call: DecideCall,
+    /// The callback as it was asked about.
+    pub(crate) seen: Callback,
+    /// What counted instead.
+    pub(crate) fallback: Fallback,
+    pub(crate) begun: Instant,
+}
+
+impl Afterwards {
+    /// Waits for all of it, and puts on record, beside the callback, what differs from the answer.
+    pub(crate) async fn run(self, journal: Option<(Journal, Place)>) {
+        let Afterwards { rules, callback, answered, late, shadows, within } = self;
+        let after = After { rules, callback, result: DecisionResult::of(rules.family, &answered), answered, journal };
+        for one in late {
+            after.late(one).await;
+        }
+        for decider in shadows {
+            after.shadow(&decider, within).await;
+        }
+    }
+}
+
+struct After {
+    rules: &'static DecisionRules,
+    callback: Arc<Callback>,
+    answered: Reply,
+    result: DecisionResult,
+    /// Where it is put on record, unless the callback itself is not.
+    journal: Option<(Journal, Place)>,
+}
+
+impl After {
+    async fn late(&self, late: Late) {
+        let Late { decider, call, seen, fallback, begun } = late;
+        // Beyond so many nobody is waited for: they would be ever more.
+        let Some(_place) = decider.late_place() else { return };
+        let Ok(Ok(Ok(decided))) = timeout(decider.instance.options.late_wait, call).await else { return };
+        decider.tally.came_late.fetch_add(1, Relaxed);
+        let (reply, reason) = match decided {
+            None => (self.rules.allow(seen.body_bytes()), String::new()),
+            Some(decision) => match self.read(&decider, &decision, &seen) {
+                Some(reply) => (reply, decision.reason().to_owned()),
+                None => return,
+            },
+        };
+        let result = DecisionResult::of(self.rules.family, &reply);
+        let is_stopped = |result| matches!(result, DecisionResult::Refused | DecisionResult::Dropped);
+        let differs = match fallback {
+            // It was refused in its place.
+            Fallback::Refuse => !is_stopped(result),
+            // What was stopped by another is stopped.
+            Fallback::Allow => !is_stopped(self.result) && self.answered.clone().then(reply.clone()) != self.answered,
+        };
+        if differs {
+            decider.tally.late_differs.fetch_add(1, Relaxed);
+            self.put(DecisionKind::Late, &decider, &reply, &reason, begun.elapsed());
+        }
+    }
+
+    async fn shadow(&self, decider: &Arc<Decider>, within: Duration) {
+        let begun = Instant::now();
+        let Some(deadline) = begun.checked_add(within) else { return };
+        let asked = decider.ask(&self.callback, deadline, Purpose::Shadow).await;
+        if !asked.said.is_decided() {
+            return decider.tell(&asked.said);
+        }
+        let (reply, reason) = match &asked.decision {
+            None => (self.rules.allow(self.callback.body_bytes()), ""),
+            Some(decision) => match self.read(decider, decision, &self.callback) {
+                Some(reply) => (reply, decision.reason()),
+                None => return,
+            },
+        };
+        decider.tally.shadow.fetch_add(1, Relaxed);
+        if reply != self.answered {
+            decider.tally.shadow_differs.fetch_add(1, Relaxed);
+            self.put(DecisionKind::Shadow, decider, &reply, reason, asked.took);
+        }
+    }
+
+    fn read(&self, decider: &Decider, decision: &Decision, seen: &Callback) -> Option<Reply> {
+        decision
+            .reply(self.rules, seen.body_bytes())
+            .inspect_err(|illegal| {
+                decider.tally.illegal.fetch_add(1, Relaxed);
+                warn!(handler = &*decider.name, "its decision is not legal: {illegal}");
+            })
+            .ok()
+    }
+
+    fn put(&self, kind: DecisionKind, decider: &Decider, reply: &Reply, reason: &str, took: Duration) {
+        let Some((journal, place)) = &self.journal else { return };
+        let verdict = Verdict {
+            kind,
+            decider,
+            result: DecisionResult::of(self.rules.family, reply),
+            reason,
+            answered: self.result,
+            took,
+            reply: &reply.to_json(),
+            error_code: reply.error_code,
+            repair: match kind {
+                DecisionKind::Late => repair(self.callback.command().as_str(), self.callback.body_bytes()),
+                _ => serde_json::Value::Null,
+            },
+        };
+        // Should it not be taken, the journal counts it: it takes nothing else either then.
+        let _ = journal.attach(place, verdict.record(), self.callback.clone());
+    }
+}

@@ -1,0 +1,166 @@
+//! From one callback to its answer: its deciders one after the other, under one deadline.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use dispatcher_core::{Callback, DecisionResult, Purpose};
+use dispatcher_journal::DecisionRecord;
+use tencent_chat::{DecisionRules, Reply};
+
+use crate::{
+    Fallback,
+    after::{Afterwards, Late},
+    ask::{Asked, Said},
+    decider::Decider,
+    record::{self, Step},
+};
+
+/// What is answered to a callback that wants a decision.
+pub struct Answer {
+    /// The reply.
+    pub reply: Bytes,
+    /// What it comes to.
+    pub result: DecisionResult,
+    /// What is to be stored with the callback; `None` where nobody was asked and nothing but to go on was answered.
+    pub record: Option<DecisionRecord>,
+    /// What goes on after the answer, if anything does.
+    pub afterwards: Option<Afterwards>,
+}
+
+/// The answer in the making.
+pub(crate) struct Chain<'a> {
+    rules: &'static DecisionRules,
+    callback: &'a Callback,
+    /// The callback as the next decider sees it, where it differs.
+    seen: Option<Callback>,
+    reply: Reply,
+    /// The bytes of a reply that somebody else wrote and nobody has changed.
+    raw: Option<Bytes>,
+    /// The place of the step whose word the reply is.
+    by: Option<usize>,
+    is_over: bool,
+    steps: Vec<Step>,
+    late: Vec<Late>,
+    begun: Instant,
+}
+
+impl<'a> Chain<'a> {
+    pub(crate) fn new(rules: &'static DecisionRules, callback: &'a Callback) -> Chain<'a> {
+        Chain {
+            rules,
+            callback,
+            seen: None,
+            reply: rules.allow(callback.body_bytes()),
+            raw: None,
+            by: None,
+            is_over: false,
+            steps: Vec::new(),
+            late: Vec::new(),
+            begun: Instant::now(),
+        }
+    }
+
+    /// Asks the next one.
+    pub(crate) async fn ask(&mut self, decider: &Arc<Decider>, deadline: Instant) {
+        let asked = decider.ask(self.seen.as_ref().unwrap_or(self.callback), deadline, Purpose::Answer).await;
+        self.take(decider, asked);
+    }
+
+    /// Whether nobody else needs to be asked.
+    pub(crate) fn is_over(&self) -> bool {
+        self.is_over
+    }
+
+    /// What the command's default says, where there is nobody to ask.
+    pub(crate) fn default(&mut self, decision: Fallback) {
+        if decision == Fallback::Refuse
+            && let Ok(refusal) = self.rules.refuse(self.callback.body_bytes(), None, None)
+        {
+            self.reply = refusal;
+        }
+    }
+
+    fn take(&mut self, decider: &Arc<Decider>, asked: Asked) {
+        let Asked { mut said, decision, took, late } = asked;
+        let (mut reason, mut error_code) = (String::new(), 0);
+        if let Some(decision) = decision {
+            let request = self.seen.as_ref().unwrap_or(self.callback).body_bytes().clone();
+            match decision.reply(self.rules, &request) {
+                Ok(reply) => {
+                    let result = DecisionResult::of(self.rules.family, &reply);
+                    said = Said::Result(result);
+                    decision.reason().clone_into(&mut reason);
+                    error_code = reply.error_code;
+                    self.merge(reply, decision.raw_reply());
+                    self.is_over |= decision.is_final();
+                }
+                Err(illegal) => {
+                    decider.tally.illegal.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                    said = Said::Failed(format!("its decision is not legal: {illegal}"));
+                }
+            }
+        }
+        if let Said::Failed(why) = &said {
+            reason.clone_from(why);
+        }
+        decider.tally.count(&said, took);
+        decider.tell(&said);
+        let then = said.fallback(&decider.instance.options);
+        if then == Some(Fallback::Refuse) {
+            let request = self.seen.as_ref().unwrap_or(self.callback).body_bytes().clone();
+            // It can: the configuration was checked.
+            if let Ok(refusal) = self.rules.refuse(&request, None, None) {
+                self.merge(refusal, None);
+            }
+        }
+        if let Some(call) = late {
+            let seen = self.seen.clone().unwrap_or_else(|| self.callback.clone());
+            let fallback = then.unwrap_or_default();
+            self.late.push(Late { decider: decider.clone(), call, seen, fallback, begun: Instant::now() - took });
+        }
+        self.steps.push(Step { decider: decider.clone(), said, then, reason, error_code, took });
+    }
+
+    /// Adds what the next one says.
+    fn merge(&mut self, reply: Reply, raw: Option<&Bytes>) {
+        let family = self.rules.family;
+        let is_first = self.reply.is_plain_allow();
+        if reply.is_plain_allow() {
+            // Says nothing that is not said; but somebody else's words for it are passed on where they are all there is.
+            if is_first && let Some(raw) = raw {
+                self.raw = Some(raw.clone());
+            }
+            return;
+        }
+        self.raw = if is_first { raw.cloned() } else { None };
+        self.by = Some(self.steps.len());
+        let request = self.seen.as_ref().unwrap_or(self.callback);
+        if let Some(body) = reply.apply(family, request.body_bytes()) {
+            self.seen = Some(request.with_body(body.into()));
+        }
+        self.reply = std::mem::take(&mut self.reply).then(reply);
+        let result = DecisionResult::of(family, &self.reply);
+        self.is_over |= matches!(result, DecisionResult::Refused | DecisionResult::Dropped | DecisionResult::Answered);
+    }
+
+    pub(crate) fn answer(self, shadows: Vec<Arc<Decider>>, within: Duration) -> Answer {
+        let result = DecisionResult::of(self.rules.family, &self.reply);
+        let reply = self.raw.unwrap_or_else(|| self.reply.to_json().into());
+        let record = (!self.steps.is_empty() || result != DecisionResult::Allowed).then(|| {
+            let text = (result != DecisionResult::Allowed).then(|| std::str::from_utf8(&reply).unwrap_or_default());
+            record::answered(result, self.by, self.begun.elapsed(), &self.steps, text)
+        });
+        let afterwards = (!self.late.is_empty() || !shadows.is_empty()).then(|| Afterwards {
+            rules: self.rules,
+            callback: Arc::new(self.callback.clone()),
+            answered: self.reply,
+            late: self.late,
+            shadows,
+            within,
+        });
+        Answer { reply, result, record, afterwards }
+    }
+}

@@ -1,0 +1,326 @@
+//! One decider: its instance in a cell, and asking it without ever waiting longer than one wants to.
+
+use std::{
+    panic,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError, RwLock,
+        atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use dispatcher_cell::{Cell, CellError, Reopening};
+use dispatcher_core::{Callback, DecideContext, Handler, OpenContext, Purpose, Timestamp};
+use serde::Serialize;
+use tokio::{
+    sync::{Notify, watch},
+    time::{sleep, timeout, timeout_at},
+};
+use tracing::{error, info, warn};
+
+use crate::{
+    DeciderInstance,
+    ask::{Asked, Said},
+    tally::Tally,
+    trouble::Trouble,
+};
+
+/// The waits between tries to open one.
+const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// How many deadlines more a thread has that did not even take up a new call within one.
+const PATIENCE: u32 = 2;
+
+/// A decider.
+pub(crate) struct Decider {
+    pub(crate) name: Arc<str>,
+    pub(crate) instance: DeciderInstance,
+    pub(crate) tally: Tally,
+    /// How long a call may keep Tencent at most.
+    within: Duration,
+    cells: Reopening,
+    opened: RwLock<Option<Arc<Opened>>>,
+    state: Mutex<State>,
+    /// The thread of the instance is blocked, as far as is known.
+    is_blocked: AtomicBool,
+    /// A call panicked: the instance is to be opened anew.
+    is_broken: AtomicBool,
+    /// A call was late: somebody should look whether the thread is blocked.
+    is_suspect: AtomicBool,
+    wake: Notify,
+    in_flight: AtomicUsize,
+    late: AtomicUsize,
+    /// Milliseconds of the epoch until when it is a shadow though the configuration does not say so; 0 for not.
+    shadow_until: AtomicI64,
+    trouble: Trouble,
+    ready: watch::Sender<bool>,
+}
+
+struct Opened {
+    handler: Arc<dyn Handler>,
+    cell: Arc<Cell>,
+}
+
+/// How a decider is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "state", content = "reason", rename_all = "lowercase")]
+pub enum State {
+    /// It is being opened for the first time.
+    Opening,
+    /// It is asked.
+    Up,
+    /// It cannot be opened, for this reason; tried again by itself.
+    Down(String),
+    /// It blocks its thread; asked again when it comes back, or opened anew.
+    Blocked,
+    /// It blocked its thread too often, and is not asked again before the next start.
+    Off(String),
+}
+
+impl Decider {
+    pub(crate) fn new(instance: DeciderInstance, within: Duration) -> std::io::Result<Arc<Decider>> {
+        let cells = Reopening::open(&format!("decide:{}", instance.name), instance.threads.max(1))?;
+        Ok(Arc::new(Decider {
+            name: instance.name.as_str().into(),
+            tally: Tally::default(),
+            within: within.min(instance.options.timeout),
+            cells,
+            opened: RwLock::default(),
+            state: Mutex::new(State::Opening),
+            is_blocked: AtomicBool::new(false),
+            is_broken: AtomicBool::new(false),
+            is_suspect: AtomicBool::new(false),
+            wake: Notify::new(),
+            in_flight: AtomicUsize::new(0),
+            late: AtomicUsize::new(0),
+            shadow_until: AtomicI64::new(0),
+            trouble: Trouble::default(),
+            ready: watch::Sender::new(false),
+            instance,
+        }))
+    }
+
+    /// Asks it, and is back at `deadline` or when its own time is over, whatever it does.
+    pub(crate) async fn ask(&self, callback: &Callback, deadline: Instant, purpose: Purpose) -> Asked {
+        let begun = Instant::now();
+        let not = |said| Asked { said, decision: None, took: begun.elapsed(), late: None };
+        if begun >= deadline {
+            return not(Said::Unreached);
+        }
+        if self.is_blocked.load(Relaxed) {
+            return not(Said::Failed("it blocks its thread".to_owned()));
+        }
+        let Some(opened) = self.opened() else { return not(Said::Failed(self.why_not())) };
+        let Some(_place) = Place::among(&self.in_flight, self.instance.options.max_in_flight) else {
+            return not(Said::Busy);
+        };
+        let own = begun.checked_add(self.instance.options.timeout).map_or(deadline, |own| own.min(deadline));
+        let cx = DecideContext { deadline: own, purpose };
+        let (handler, callback) = (opened.handler.clone(), callback.clone());
+        let mut call = opened.cell.start(async move { handler.decide(&callback, &cx).await });
+        let (said, decision) = match timeout_at(own.into(), &mut call).await {
+            Ok(Ok(Ok(Some(decision)))) => (Said::NoOpinion, Some(decision)), // What it says is looked at by who asked.
+            Ok(Ok(Ok(None))) => (Said::NoOpinion, None),
+            Ok(Ok(Err(err))) => (Said::Failed(err.to_string()), None),
+            Ok(Err(err)) => {
+                if let CellError::Panicked(_) = err {
+                    self.is_broken.store(true, Relaxed);
+                    self.wake.notify_one();
+                }
+                (Said::Failed(err.to_string()), None)
+            }
+            Err(_) => {
+                self.is_suspect.store(true, Relaxed);
+                self.wake.notify_one();
+                return Asked { said: Said::Late, decision: None, took: begun.elapsed(), late: Some(call) };
+            }
+        };
+        Asked { said, decision, took: begun.elapsed(), late: None }
+    }
+
+    /// A place among those that are late and waited for; none if there are too many.
+    pub(crate) fn late_place(&self) -> Option<Place<'_>> {
+        Place::among(&self.late, self.instance.options.max_in_flight)
+    }
+
+    /// Says in the log that it does not decide, or does again: at its beginning and its end, and once a minute in between.
+    pub(crate) fn tell(&self, said: &Said) {
+        let why = match said {
+            Said::NoOpinion | Said::Result(_) => return self.trouble.works(&self.name),
+            Said::Unreached => return, // Others took its time.
+            Said::Late => "it does not decide in time",
+            Said::Busy => "too many of its decisions are under way; see max_in_flight",
+            Said::Failed(why) => why,
+        };
+        self.trouble.fails(&self.name, why);
+    }
+
+    pub(crate) fn is_shadow(&self) -> bool {
+        self.instance.options.shadow || self.shadow_until().is_some()
+    }
+
+    /// Until when it is a shadow by someone's word.
+    pub(crate) fn shadow_until(&self) -> Option<Timestamp> {
+        let until = self.shadow_until.load(Relaxed);
+        // Read with the clock only where someone has said so.
+        (until != 0 && until > Timestamp::now().as_millis()).then(|| Timestamp::from_millis(until))
+    }
+
+    pub(crate) fn set_shadow(&self, until: Option<Timestamp>) {
+        self.shadow_until.store(until.map_or(0, Timestamp::as_millis), Relaxed);
+    }
+
+    pub(crate) fn state(&self) -> State {
+        if self.is_blocked.load(Relaxed) {
+            return State::Blocked;
+        }
+        self.lock().clone()
+    }
+
+    pub(crate) fn n_in_flight(&self) -> usize {
+        self.in_flight.load(Relaxed)
+    }
+
+    pub(crate) fn n_late(&self) -> usize {
+        self.late.load(Relaxed)
+    }
+
+    /// Resolves when it was opened for the first time.
+    pub(crate) fn ready(&self) -> watch::Receiver<bool> {
+        self.ready.subscribe()
+    }
+
+    /// Keeps it open: opens it, and anew after a panic or when its thread is blocked. Runs until it is off.
+    pub(crate) async fn keep(self: Arc<Decider>) {
+        while self.open().await.is_ok() {
+            loop {
+                self.wake.notified().await;
+                if self.is_broken.swap(false, Relaxed) {
+                    break;
+                }
+                if self.is_suspect.swap(false, Relaxed) && self.is_stuck().await {
+                    let Some((_, generation)) = self.cells.cell().ok() else { return };
+                    warn!(
+                        handler = &*self.name,
+                        "its thread did not come back; the decider is opened anew in a new one"
+                    );
+                    *self.opened.write().unwrap_or_else(PoisonError::into_inner) = None;
+                    self.is_blocked.store(false, Relaxed);
+                    if self.cells.leave(generation).is_err() {
+                        break; // `open` says that it is off.
+                    }
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Opens it, and tries again for as long as that fails. An instance that is there goes on until the new one is.
+    async fn open(&self) -> Result<(), ()> {
+        let mut wait = BACKOFF.0;
+        loop {
+            let (cell, generation) = match self.cells.cell() {
+                Ok(cell) => cell,
+                Err(off) => {
+                    error!(handler = &*self.name, "the decider is off: {off}");
+                    *self.lock() = State::Off(off.to_string());
+                    return Err(());
+                }
+            };
+            let (settings, cx) = (self.instance.settings.clone(), OpenContext::new(&self.name, 0));
+            let limit = self.instance.options.timeout;
+            let why = match cell.run_for(limit, async move { settings.open(&cx).await }).await {
+                Ok(Ok(handler)) => {
+                    let new = Some(Arc::new(Opened { handler, cell: cell.clone() }));
+                    let old = {
+                        let mut opened = self.opened.write().unwrap_or_else(PoisonError::into_inner);
+                        std::mem::replace(&mut *opened, new)
+                    };
+                    if let Some(old) = old {
+                        cell.dispose(old);
+                    }
+                    if let State::Down(_) = std::mem::replace(&mut *self.lock(), State::Up) {
+                        info!(handler = &*self.name, "the decider is open");
+                    }
+                    self.ready.send_replace(true);
+                    return Ok(());
+                }
+                Ok(Err(err)) => err.to_string(),
+                Err(CellError::Stuck) => {
+                    let _ = self.cells.leave(generation); // The next look at the cell says if that was one too many.
+                    CellError::Stuck.to_string()
+                }
+                Err(err) => err.to_string(),
+            };
+            let news = State::Down(why.clone());
+            if std::mem::replace(&mut *self.lock(), news.clone()) != news {
+                warn!(handler = &*self.name, "cannot open the decider: {why}; trying again until it works");
+            }
+            sleep(wait).await;
+            wait = (wait * 2).min(BACKOFF.1);
+        }
+    }
+
+    /// Whether its thread is blocked: does not come round to a call that only comes back, in three deadlines.
+    async fn is_stuck(&self) -> bool {
+        let Ok((cell, _)) = self.cells.cell() else { return true };
+        let mut ping = cell.start(async {});
+        if timeout(self.within, &mut ping).await.is_ok() {
+            return false;
+        }
+        self.is_blocked.store(true, Relaxed);
+        warn!(
+            handler = &*self.name,
+            "the decider blocks its thread; what counts when it fails is answered until it comes back"
+        );
+        if timeout(self.within.saturating_mul(PATIENCE), ping).await.is_ok() {
+            self.is_blocked.store(false, Relaxed);
+            info!(handler = &*self.name, "the decider's thread came back");
+            return false;
+        }
+        true
+    }
+
+    fn opened(&self) -> Option<Arc<Opened>> {
+        self.opened.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn why_not(&self) -> String {
+        match &*self.lock() {
+            State::Opening | State::Up | State::Blocked => "it is not open yet".to_owned(),
+            State::Down(why) => format!("it cannot be opened: {why}"),
+            State::Off(why) => why.clone(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Decider {
+    fn drop(&mut self) {
+        // A plugin's own `drop` may block or panic: in its cell it harms nobody.
+        let opened = self.opened.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(opened) = opened {
+            let cell = opened.cell.clone();
+            let _ = panic::catch_unwind(panic::AssertUnwindSafe(|| cell.dispose(opened)));
+        }
+    }
+}
+
+/// A place among those that may be at once; free again when dropped.
+pub(crate) struct Place<'a>(&'a AtomicUsize);
+
+impl Place<'_> {
+    fn among(count: &AtomicUsize, most: usize) -> Option<Place<'_>> {
+        let place = Place(count);
+        // Dropped at once, and given back, where there was none.
+        (count.fetch_add(1, Relaxed) < most).then_some(place)
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}

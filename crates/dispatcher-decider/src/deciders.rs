@@ -1,0 +1,264 @@
+//! All deciders of a dispatcher.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use dispatcher_cell::Cell;
+use dispatcher_core::{Callback, Command, Decision, DecisionResult, Purpose, Timestamp};
+use dispatcher_journal::{Journal, Place};
+use serde::Serialize;
+use tencent_chat::{Reply, decision_rules};
+use tokio::{sync::Notify, time::timeout};
+use tracing::warn;
+
+use crate::{
+    Answer, DeciderCounts, DeciderInstance, DefaultRule, Fallback, State, after::Afterwards, answer::Chain, ask::Said,
+    decider::Decider,
+};
+
+/// How long a start waits for deciders to open. Until one is open, what counts when it fails is answered.
+const OPEN_WITHIN: Duration = Duration::from_secs(10);
+
+/// Decides about callbacks whose reply is a decision. Cheap to clone; all clones are one.
+#[derive(Clone)]
+pub struct Deciders {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    deciders: Vec<Arc<Decider>>,
+    /// By the place of the command in the catalogue.
+    plans: Vec<Plan>,
+    within: Duration,
+    /// Where they are kept open, and where what comes after an answer runs.
+    cell: Cell,
+    under_way: AtomicUsize,
+    ended: Notify,
+}
+
+/// Who decides about a command, in order, and what is decided if nobody does.
+#[derive(Clone, Default)]
+struct Plan {
+    deciders: Vec<Arc<Decider>>,
+    default: Fallback,
+}
+
+/// Who decides about a command, for people: see [`Deciders::plan`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommandPlan {
+    /// The deciders' names, in the order in which they are asked, each with whether it is a shadow.
+    pub deciders: Vec<(String, bool)>,
+    /// What is decided where none is.
+    pub default: Fallback,
+}
+
+/// How a decider fares.
+#[derive(Clone, Debug, Serialize)]
+pub struct DeciderStatus {
+    /// The handler's name.
+    pub name: String,
+    /// Whether it can be asked.
+    #[serde(flatten)]
+    pub state: State,
+    /// Whether it runs after the answer, and does not count.
+    pub is_shadow: bool,
+    /// Until when, if that is so by someone's word, in milliseconds of the epoch.
+    pub shadow_until: Option<i64>,
+    /// How many decisions are under way.
+    pub in_flight: usize,
+    /// How many that are late are waited for.
+    pub late_in_flight: usize,
+    /// What it said since the start.
+    pub counts: DeciderCounts,
+}
+
+/// What one decider says, asked by itself: see [`Deciders::try_out`].
+#[derive(Clone, Debug)]
+pub struct TriedOut {
+    /// In a word: a [`DecisionResult`], `no-opinion`, `late` or `failed`.
+    pub said: &'static str,
+    /// The reply that it would be; none where it did not decide.
+    pub reply: Option<Reply>,
+    /// What it comes to; none where it did not decide.
+    pub result: Option<DecisionResult>,
+    /// Why, or what failed.
+    pub reason: String,
+    /// How long that took.
+    pub took: Duration,
+}
+
+impl Deciders {
+    /// Opens deciders, waits up to ten seconds for that, and keeps them open from then on. `within` is how long Tencent may be
+    /// kept at most. Blocks.
+    ///
+    /// # Errors
+    /// When the machine gives no thread. A decider that cannot be opened is no error: it is tried again, and what counts when
+    /// it fails is answered until then.
+    pub fn start(instances: Vec<DeciderInstance>, defaults: &[DefaultRule], within: Duration) -> io::Result<Deciders> {
+        let cell = Cell::open("deciders", 1)?;
+        let mut deciders: Vec<Arc<Decider>> =
+            instances.into_iter().map(|instance| Decider::new(instance, within)).collect::<io::Result<_>>()?;
+        deciders.sort_by(|a, b| (a.instance.options.order, &a.name).cmp(&(b.instance.options.order, &b.name)));
+        let plan = |info: &'static tencent_chat::CommandInfo| {
+            let selects = |decider: &&Arc<Decider>| decider.instance.route.selects_command(&Command::new(info.name));
+            if !info.wants_decision() {
+                return Plan::default();
+            }
+            let rules = defaults.iter().filter(|rule| rule.commands.selects(info.name));
+            let default =
+                rules.max_by_key(|rule| rule.commands.narrowness()).map_or(Fallback::Allow, |rule| rule.decision);
+            Plan { deciders: deciders.iter().filter(selects).cloned().collect(), default }
+        };
+        let plans = tencent_chat::commands().iter().map(plan).collect();
+        for decider in &deciders {
+            cell.detach(decider.clone().keep());
+        }
+        let all = deciders.clone();
+        let (done, opened) = std::sync::mpsc::sync_channel(1);
+        cell.detach(async move {
+            for decider in &all {
+                let mut ready = decider.ready();
+                let _ = timeout(OPEN_WITHIN, ready.wait_for(|ready| *ready)).await;
+            }
+            let _ = done.send(());
+        });
+        if !deciders.is_empty() && opened.recv_timeout(OPEN_WITHIN).is_err() {
+            warn!("not every decider is open yet; what counts when one fails is answered until it is");
+        }
+        let (under_way, ended) = (AtomicUsize::new(0), Notify::new());
+        Ok(Deciders { inner: Arc::new(Inner { deciders, plans, within, cell, under_way, ended }) })
+    }
+
+    /// Decides about a callback that wants a decision. Back at `deadline`, whatever the deciders do, and at once where there
+    /// are none.
+    ///
+    /// Dropped before it is back, it takes with it what it has begun.
+    pub async fn decide(&self, callback: &Callback, deadline: Instant) -> Answer {
+        let (Some(rules), Some(plan)) = (decision_rules(callback.command().as_str()), self.plan_of(callback)) else {
+            let reply = Bytes::from_static(tencent_chat::OK.as_bytes());
+            return Answer { reply, result: DecisionResult::Allowed, record: None, afterwards: None };
+        };
+        let mut chain = Chain::new(rules, callback);
+        let (mut shadows, mut is_asked) = (Vec::new(), false);
+        for decider in &plan.deciders {
+            if !decider.instance.route.selects_app(callback.app()) {
+                continue;
+            }
+            if decider.is_shadow() {
+                shadows.push(decider.clone());
+                continue;
+            }
+            is_asked = true;
+            if !chain.is_over() {
+                chain.ask(decider, deadline).await;
+            }
+        }
+        if !is_asked {
+            chain.default(plan.default);
+        }
+        chain.answer(shadows, self.inner.within)
+    }
+
+    /// Does what is to be done after an answer; what differs from it is put on record in `journal`, at the callback's place.
+    pub fn go_on(&self, afterwards: Afterwards, journal: Option<(Journal, Place)>) {
+        self.inner.under_way.fetch_add(1, Relaxed);
+        let inner = self.inner.clone();
+        self.inner.cell.detach(async move {
+            afterwards.run(journal).await;
+            if inner.under_way.fetch_sub(1, Relaxed) == 1 {
+                inner.ended.notify_waiters();
+            }
+        });
+    }
+
+    /// Asks one decider by itself, and gives nobody its answer. `None` if there is none of this name.
+    pub async fn try_out(&self, name: &str, callback: &Callback, purpose: Purpose) -> Option<TriedOut> {
+        let decider = self.find(name)?;
+        let rules = decision_rules(callback.command().as_str())?;
+        let deadline = Instant::now() + self.inner.within;
+        let asked = decider.ask(callback, deadline, purpose).await;
+        let tried = |said, reply, result, reason| TriedOut { said, reply, result, reason, took: asked.took };
+        let of = |reply: Reply, reason: &str| {
+            let result = DecisionResult::of(rules.family, &reply);
+            tried(result.as_str(), Some(reply), Some(result), reason.to_owned())
+        };
+        Some(match (&asked.said, &asked.decision) {
+            (Said::Failed(why), _) => tried("failed", None, None, why.clone()),
+            (Said::NoOpinion, None) => {
+                let allowed = Some(DecisionResult::Allowed);
+                tried("no-opinion", Some(rules.allow(callback.body_bytes())), allowed, String::new())
+            }
+            (_, Some(decision)) => match Decision::reply(decision, rules, callback.body_bytes()) {
+                Ok(reply) => of(reply, decision.reason()),
+                Err(illegal) => tried("failed", None, None, format!("its decision is not legal: {illegal}")),
+            },
+            (said, None) => tried(said.as_str(), None, None, String::new()),
+        })
+    }
+
+    /// Who decides about this command; `None` for one that wants no decision.
+    #[must_use]
+    pub fn plan(&self, command: &str) -> Option<CommandPlan> {
+        decision_rules(command)?;
+        let plan = self.plan_at(command)?;
+        let deciders = plan.deciders.iter().map(|decider| (decider.name.to_string(), decider.is_shadow())).collect();
+        Some(CommandPlan { deciders, default: plan.default })
+    }
+
+    /// Makes a decider a shadow until this time, or, with `None`, one that counts again, unless the configuration says
+    /// otherwise. False if there is none of this name.
+    #[must_use]
+    pub fn set_shadow(&self, name: &str, until: Option<Timestamp>) -> bool {
+        let decider = self.find(name);
+        decider.inspect(|decider| decider.set_shadow(until)).is_some()
+    }
+
+    /// How each fares, in the order in which they are asked.
+    #[must_use]
+    pub fn status(&self) -> Vec<DeciderStatus> {
+        let status = |decider: &Arc<Decider>| DeciderStatus {
+            name: decider.name.to_string(),
+            state: decider.state(),
+            is_shadow: decider.is_shadow(),
+            shadow_until: decider.shadow_until().map(Timestamp::as_millis),
+            in_flight: decider.n_in_flight(),
+            late_in_flight: decider.n_late(),
+            counts: decider.tally.counts(),
+        };
+        self.inner.deciders.iter().map(status).collect()
+    }
+
+    /// Waits for what goes on after answers, up to `limit`.
+    pub async fn drain(&self, limit: Duration) {
+        let _ = timeout(limit, async {
+            loop {
+                let ended = self.inner.ended.notified();
+                if self.inner.under_way.load(Relaxed) == 0 {
+                    break;
+                }
+                ended.await;
+            }
+        })
+        .await;
+    }
+
+    fn find(&self, name: &str) -> Option<&Arc<Decider>> {
+        self.inner.deciders.iter().find(|decider| &*decider.name == name)
+    }
+
+    fn plan_of(&self, callback: &Callback) -> Option<&Plan> {
+        self.plan_at(callback.command().as_str())
+    }
+
+    fn plan_at(&self, command: &str) -> Option<&Plan> {
+        let idx = tencent_chat::commands().binary_search_by(|info| info.name.cmp(command)).ok()?;
+        self.inner.plans.get(idx)
+    }
+}
