@@ -10,8 +10,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tracing::{info, warn};
-
 /// So many failures in a row are enough.
 const FAILURES: u32 = 5;
 
@@ -19,9 +17,8 @@ const FAILURES: u32 = 5;
 const WAIT_FIRST: Duration = Duration::from_secs(1);
 const WAIT_MAX: Duration = Duration::from_secs(30);
 
-/// Counts across all callbacks.
+/// Counts across all callbacks. It does not log: that the handler does not decide, and why, is told by the dispatcher.
 pub(crate) struct Breaker {
-    handler: Arc<str>,
     /// Where the endpoint is, as people may see it.
     endpoint: String,
     state: Mutex<State>,
@@ -65,8 +62,8 @@ pub(crate) struct Asking {
 }
 
 impl Breaker {
-    pub(crate) fn new(handler: Arc<str>, endpoint: String) -> Breaker {
-        Breaker { handler, endpoint, state: Mutex::default() }
+    pub(crate) fn new(endpoint: String) -> Breaker {
+        Breaker { endpoint, state: Mutex::default() }
     }
 
     /// What to do with a callback that has to be decided by `deadline`.
@@ -95,7 +92,6 @@ impl Breaker {
             state.failures = 0;
             if state.rest.take().is_some() {
                 state.epoch += 1;
-                info!(handler = &*self.handler, endpoint = self.endpoint, "works again and is asked for decisions");
             }
             return;
         };
@@ -107,13 +103,6 @@ impl Breaker {
             Some(rest) => (rest.wait * 2).min(WAIT_MAX),
             None => {
                 state.epoch += 1;
-                warn!(
-                    handler = &*self.handler,
-                    endpoint = self.endpoint,
-                    failures = state.failures,
-                    error,
-                    "fails and is not asked for decisions; the defaults are answered until it works"
-                );
                 WAIT_FIRST
             }
         };
@@ -168,7 +157,7 @@ mod tests {
     impl Bench {
         fn new() -> Bench {
             Bench {
-                breaker: Arc::new(Breaker::new("mine".into(), "http://here/".into())),
+                breaker: Arc::new(Breaker::new("http://here/".into())),
                 begin: Instant::now() + Duration::from_secs(3600),
             }
         }

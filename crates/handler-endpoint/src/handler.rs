@@ -33,7 +33,7 @@ pub(crate) struct Endpoint {
 
 impl Endpoint {
     pub(crate) fn new(service: Service) -> Endpoint {
-        let breaker = Breaker::new(service.name.clone(), service.shown());
+        let breaker = Breaker::new(service.shown());
         Endpoint { service, breaker: Arc::new(breaker) }
     }
 

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "in a test a panic is the message")]
 
 mod decide;
+mod dispatcher;
 mod handle;
 mod server;
 mod settings;
