@@ -94,7 +94,7 @@ const HANDLER_KEYS: [&str; 6] = ["apps", "commands", "except", "phase", "sinks",
 const SINK_KEYS: [&str; 4] = ["batch", "order", "rate", "type"];
 
 /// How many callbacks go to a handler's cell at once: it saves most of the way there, and a slow handler's batch is cut
-/// short.
+/// short. A handler that waits for others gets them one by one.
 const HANDLER_BATCH: usize = 64;
 const HANDLER_LANES: usize = 4;
 const SINK_BATCH: usize = 512;
@@ -148,7 +148,8 @@ pub(crate) fn handler(
     };
     let except = patterns(source, &path.key("except"), &keys.except);
     let enabled = run.enabled;
-    let run = run.settings(source, path, HANDLER_LANES, HANDLER_BATCH);
+    let (lanes, batch) = plugin.lanes.map_or((HANDLER_LANES, HANDLER_BATCH), |lanes| (lanes, 1));
+    let run = run.settings(source, path, lanes, batch);
     let route = Route { commands, except, apps: keys.apps, phase: keys.phase.unwrap_or(plugin.phase) };
     let decide = decide.map(|decide| decide.settings(source, path, &route, plugin, &keys.sinks));
     Some(HandlerInstance {
