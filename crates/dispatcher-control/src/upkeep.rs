@@ -16,6 +16,13 @@ pub(crate) fn check(operations: &Operations, asker: &mut dyn Asker) -> Result<Do
     for (stream, checked) in [(Stream::Callbacks, &found.callbacks), (Stream::Events, &found.events)] {
         damage.extend(checked.damaged.iter().map(|range| range_text(stream, range)));
     }
+    for DamagedRange { first, last, reason } in &found.decisions.damaged {
+        damage.push(if first == last {
+            format!("a record of a decision about callbacks/{first} {reason}")
+        } else {
+            format!("records of decisions about callbacks/{first} to {last}: {reason}")
+        });
+    }
     damage.extend(found.problems);
     let (callbacks, events) = (found.callbacks.intact, found.events.intact);
     let n = damage.len() as u64;

@@ -15,6 +15,7 @@ use rusqlite::{Connection, OpenFlags, params_from_iter, types::Value};
 use crate::{
     JournalError, Progress, Reader, Stream,
     check::go_on,
+    decision::{IDS, ids},
     gone, meta, migration,
     reader::is_unreadable,
     schema::{create_private, plain, sync_folder},
@@ -28,6 +29,8 @@ pub struct Backup {
     pub callbacks: u64,
     /// How many events.
     pub events: u64,
+    /// How many records of decisions.
+    pub decisions: u64,
     /// How many dead letters.
     pub dead: u64,
     /// Its size.
@@ -39,7 +42,8 @@ pub struct Backup {
 /// How many rows are copied at once.
 const ROWS: u64 = 500;
 /// Tables that are copied at the first moment.
-const SMALL: [&str; 8] = ["checkpoint", "pending", "meta", "skipped", "replays", "blocks", "restored", "former_names"];
+const SMALL: [&str; 9] =
+    ["checkpoint", "pending", "meta", "skipped", "replays", "blocks", "restored", "former_names", "shadows"];
 
 /// A table that is copied some rows at a time, in the order of its keys.
 struct Copied {
@@ -47,6 +51,8 @@ struct Copied {
     /// Its first columns are its keys.
     columns: &'static str,
     keys: usize,
+    /// How many keys one item has, of those that are copied in ranges.
+    each: u64,
     at: &'static str,
 }
 
@@ -54,27 +60,33 @@ const CALLBACKS: Copied = Copied {
     table: "callbacks",
     columns: "seq, at, received, event_time, id, app, app_name, command, key, identity, query, body, crc",
     keys: 1,
+    each: 1,
     at: "callbacks",
 };
 const EVENTS: Copied = Copied {
     table: "events",
     columns: "seq, at, callback, handler, n, type, key, time, data, sinks, replay, crc",
     keys: 1,
+    each: 1,
     at: "events",
 };
+const DECISIONS: Copied =
+    Copied { table: "decisions", columns: "id, at, kind, result, record, crc", keys: 1, each: IDS, at: "decisions" };
 const DEAD: Copied = Copied {
     table: "dead",
     columns: "rowid, consumer, seq, at, first_at, reason, attempts, copy, history, crc",
     keys: 1,
+    each: 1,
     at: "dead letters",
 };
 const ATTEMPTS: Copied = Copied {
     table: "attempts",
     columns: "stream, seq, consumer, n, at, error, status, excerpt",
     keys: 4,
+    each: 1,
     at: "attempts",
 };
-const PROGRESS: Copied = Copied { table: "progress", columns: "consumer, seq, at", keys: 2, at: "progress" };
+const PROGRESS: Copied = Copied { table: "progress", columns: "consumer, seq, at", keys: 2, each: 1, at: "progress" };
 
 impl Reader {
     /// Copies the journal to `to`, where nothing may be yet, in steps of one page while the writer goes on. The copy is on the
@@ -149,7 +161,12 @@ impl Reader {
                 Stream::Events => backup.events = copied,
             }
         }
-        backup.callbacks += copy_restored(&self.connection, &copy)?;
+        let floor = start[Stream::Callbacks as usize].floor;
+        let (first, last) = ids(floor + 1, ends.callbacks);
+        let range = Some((first.cast_unsigned() - 1, last.cast_unsigned()));
+        backup.decisions = copy_rows(&self.connection, &copy, &DECISIONS, range, &mut backup.unreadable, progress)?;
+        backup.callbacks += copy_restored(&self.connection, &copy, &CALLBACKS)?;
+        backup.decisions += copy_restored(&self.connection, &copy, &DECISIONS)?;
         backup.dead = copy_rows(&self.connection, &copy, &DEAD, None, &mut backup.unreadable, progress)?;
         for table in [&ATTEMPTS, &PROGRESS] {
             copy_rows(&self.connection, &copy, table, None, &mut backup.unreadable, progress)?;
@@ -185,14 +202,18 @@ fn copy_whole(from: &Connection, to: &Connection, table: &str) -> rusqlite::Resu
     transaction.commit()
 }
 
-/// Callbacks below the floor that were put back for events.
-fn copy_restored(from: &Connection, to: &Connection) -> rusqlite::Result<u64> {
-    let sql = format!("SELECT {} FROM callbacks WHERE seq IN (SELECT callback FROM restored)", CALLBACKS.columns);
+/// What there is of callbacks below the floor that were put back for events.
+fn copy_restored(from: &Connection, to: &Connection, of: &Copied) -> rusqlite::Result<u64> {
+    let Copied { table, columns, each, .. } = of;
+    let key = columns.split(", ").next().unwrap_or_default();
+    let sql = format!(
+        "SELECT {columns} FROM restored
+         JOIN {table} ON {key} BETWEEN callback * {each} AND callback * {each} + {each} - 1"
+    );
     let mut read = from.prepare(&sql)?;
     let width = read.column_count();
     let places = vec!["?"; width].join(", ");
-    let mut write =
-        to.prepare(&format!("INSERT OR IGNORE INTO callbacks ({}) VALUES ({places})", CALLBACKS.columns))?;
+    let mut write = to.prepare(&format!("INSERT OR IGNORE INTO {table} ({columns}) VALUES ({places})"))?;
     let mut rows = read.query([])?;
     let mut copied = 0;
     while let Some(row) = rows.next()? {
@@ -202,7 +223,6 @@ fn copy_restored(from: &Connection, to: &Connection) -> rusqlite::Result<u64> {
     Ok(copied)
 }
 
-/// Copies the rows of a table; of a stream only those behind the first seq up to the second. How many those were.
 /// How much of a page of rows is held in memory, about.
 const BYTES: usize = 4 << 20;
 
@@ -214,10 +234,11 @@ fn size(value: &Value) -> usize {
     }
 }
 
+/// Copies the rows of a table; of one with a range only those behind its first key up to its second. How many those were.
 fn copy_rows(
     from: &Connection,
     to: &Connection,
-    Copied { table, columns, keys, at }: &Copied,
+    Copied { table, columns, keys, each, at }: &Copied,
     range: Option<(u64, u64)>,
     unreadable: &mut u64,
     progress: &mut impl FnMut(Progress) -> ControlFlow<()>,
@@ -229,7 +250,7 @@ fn copy_rows(
         1 => format!("{key} >= ? + 1"),
         _ => format!("({key}) > ({})", vec!["?"; *keys].join(", ")),
     };
-    let until = range.map_or(String::new(), |(_, last)| format!("AND seq <= {last}"));
+    let until = range.map_or(String::new(), |(_, last)| format!("AND {key} <= {last}"));
     let first = format!("SELECT {columns} FROM {table} ORDER BY {key} LIMIT {ROWS}");
     let next = format!("SELECT {columns} FROM {table} WHERE {behind} {until} ORDER BY {key} LIMIT {ROWS}");
     let insert = format!("INSERT OR IGNORE INTO {table} ({columns}) VALUES ({})", vec!["?"; names.len()].join(", "));
@@ -274,7 +295,8 @@ fn copy_rows(
                 let seq = seq.unwrap_or(0);
                 if was_empty && missed {
                     *unreadable += 1;
-                    after = Some(vec![Value::Integer(seq + 1)]);
+                    let each = each.cast_signed();
+                    after = Some(vec![Value::Integer(((seq + 1) / each + 1) * each - 1)]);
                 }
                 missed = was_empty;
                 if seq.cast_unsigned() >= last {

@@ -1,6 +1,8 @@
-//! What people change beside the flow of items: parking, consumers, dead letters, replays.
+//! What people change beside the flow of items: parking, consumers, dead letters, shadows, replays.
 
 use std::sync::Arc;
+
+use dispatcher_core::Timestamp;
 
 use crate::NewReplay;
 
@@ -34,6 +36,15 @@ pub enum Change {
         consumer: Arc<str>,
         /// Their seqs. What is not there is passed over.
         seqs: Vec<u64>,
+    },
+    /// Makes a handler a shadow until then: kept across restarts, and replaced by the next word on it. `None`, or a moment
+    /// that has passed, lets it count again. Whoever asks for this has to tell the running handler. Shadows whose time is up
+    /// are forgotten.
+    Shadow {
+        /// Its name in the configuration.
+        handler: Arc<str>,
+        /// The moment from which on it counts again.
+        until: Option<Timestamp>,
     },
     /// Makes a replay, which has an upper end from now on; the answer is its id.
     BeginReplay(NewReplay),

@@ -26,6 +26,7 @@ impl Tables<'_> {
             Change::Discard { consumer, seqs } => {
                 seqs.iter().try_fold(0, |n, &seq| Ok(n + self.remove_dead(consumer, seq)?))
             }
+            Change::Shadow { handler, until } => self.shadow(handler, *until),
             Change::BeginReplay(replay) => self.begin_replay(replay),
             Change::EndReplay { id, cancelled } => self.end_replay(*id, *cancelled),
         }

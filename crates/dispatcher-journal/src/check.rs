@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use crate::{JournalError, Reader, Row, Stream, mend};
+use crate::{JournalError, Reader, Row, Stream, decision::IDS, mend};
 
 /// How far long work has got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub struct Check {
     pub callbacks: Checked,
     /// In the events.
     pub events: Checked,
+    /// Of the records of decisions, by the seqs of their callbacks; several of one callback are counted one by one.
+    pub decisions: Checked,
     /// How many dead letters there are.
     pub dead: u64,
     /// How many items are pending.
@@ -34,7 +36,8 @@ impl Check {
     /// Whether all is as it was stored.
     #[must_use]
     pub fn is_sound(&self) -> bool {
-        self.callbacks.damaged.is_empty() && self.events.damaged.is_empty() && self.problems.is_empty()
+        let parts = [&self.callbacks, &self.events, &self.decisions];
+        parts.iter().all(|checked| checked.damaged.is_empty()) && self.problems.is_empty()
     }
 }
 
@@ -66,7 +69,8 @@ const BYTES: usize = 4 << 20;
 
 /// Tables that are small enough for SQLite to look through in one go. It has no way to do that in steps; of the two streams,
 /// the dead letters and the attempts every page with rows is read here all the same.
-const SMALL: [&str; 8] = ["checkpoint", "pending", "meta", "skipped", "replays", "blocks", "restored", "former_names"];
+const SMALL: [&str; 9] =
+    ["checkpoint", "pending", "meta", "skipped", "replays", "blocks", "restored", "former_names", "shadows"];
 
 impl Reader {
     /// Looks through everything: every row of both streams with its checksum, what is missing, the dead letters, and the
@@ -80,7 +84,9 @@ impl Reader {
     pub fn check(&mut self, mut progress: impl FnMut(Progress) -> ControlFlow<()>) -> Result<Check, JournalError> {
         let callbacks = self.check_stream(Stream::Callbacks, &mut progress)?;
         let events = self.check_stream(Stream::Events, &mut progress)?;
-        let mut check = Check { callbacks, events, ..Check::default() };
+        let mut problems = Vec::new();
+        let decisions = self.check_decisions(&mut problems, &mut progress)?;
+        let mut check = Check { callbacks, events, decisions, problems, ..Check::default() };
         // What cannot be read there is a finding, and no reason not to report the others.
         if let Err(JournalError::Failed(reason)) = self.check_records(&mut check) {
             check.problems.push(format!("the records of consumers cannot all be read: {reason}"));
@@ -125,6 +131,33 @@ impl Reader {
             go_on(progress(Progress { at: stream.as_str(), done: last - start, of: end.saturating_sub(start) }))?;
         }
         checked.deleted += end.saturating_sub(after);
+        Ok(checked)
+    }
+
+    fn check_decisions(
+        &mut self,
+        problems: &mut Vec<String>,
+        progress: &mut impl FnMut(Progress) -> ControlFlow<()>,
+    ) -> Result<Checked, JournalError> {
+        let end = self.end(Stream::Callbacks);
+        let start = self.floor(Stream::Callbacks);
+        let (mut checked, mut after) = (Checked::default(), 0);
+        loop {
+            let page = self.decisions_page(after, ROWS)?;
+            checked.intact += page.rows.len() as u64;
+            for (seq, reason) in page.damaged {
+                add(&mut checked.damaged, seq, reason);
+            }
+            let Some(upto) = page.upto else { break };
+            after = upto;
+            let seq = (upto / IDS).min(end);
+            let done = seq.saturating_sub(start);
+            go_on(progress(Progress { at: "decisions", done, of: end.saturating_sub(start).max(1) }))?;
+        }
+        // An id that none can have yet: a bit of it has flipped.
+        for id in self.stray_decisions(end)? {
+            problems.push(format!("a record of a decision has the number {id}, and fails its checksum"));
+        }
         Ok(checked)
     }
 
@@ -208,7 +241,7 @@ fn outcome<T>(row: Row<T>, seq: impl Fn(&T) -> u64) -> (u64, Option<String>) {
 
 fn add(ranges: &mut Vec<DamagedRange>, seq: u64, reason: String) {
     match ranges.last_mut() {
-        Some(range) if range.last + 1 == seq && range.reason == reason => range.last = seq,
+        Some(range) if range.last.abs_diff(seq) <= 1 && range.reason == reason => range.last = seq,
         _ => ranges.push(DamagedRange { first: seq, last: seq, reason }),
     }
 }

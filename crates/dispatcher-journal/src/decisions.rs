@@ -116,7 +116,7 @@ impl Reader {
     pub fn decisions(&mut self, callback_seq: u64) -> Result<Vec<DecisionRow>, JournalError> {
         let (first, last) = ids(callback_seq, callback_seq);
         let mut page = DecisionPage::default();
-        match self.scan_decisions(first, last, limit(usize::MAX), &mut page) {
+        match self.scan_decisions(first, last, limit(usize::MAX), |id, read| page.push(id, read)) {
             Err(err) if !is_unreadable(&err) => Err(err.into()),
             _ => Ok(page.rows),
         }
@@ -128,9 +128,10 @@ impl Reader {
     /// # Errors
     /// When they could not be read now.
     pub fn decisions_page(&mut self, after: u64, max_rows: usize) -> Result<DecisionPage, JournalError> {
-        let (_, last) = ids(0, self.end(Stream::Callbacks));
+        let (first, last) = ids(1, self.end(Stream::Callbacks));
         let mut page = DecisionPage::default();
         let Ok(mut next) = i64::try_from(after.saturating_add(1)) else { return Ok(page) };
+        next = next.max(first);
         let mut failed_at = None;
         let most = limit(max_rows.max(1));
         let mut looked = 0;
@@ -138,7 +139,8 @@ impl Reader {
         // A page of the file that cannot be read costs a look for each of its callbacks.
         while next <= last && looked < most && room(&page) > 0 {
             looked += 1;
-            match self.scan_decisions(next, last, room(&page), &mut page) {
+            let rows = room(&page);
+            match self.scan_decisions(next, last, rows, |id, read| page.push(id, read)) {
                 Ok(_) => break,
                 // Rows before the page were read: on behind them.
                 Err(err) if is_unreadable(&err) => {
@@ -160,22 +162,53 @@ impl Reader {
         Ok(page)
     }
 
-    /// Adds what there is between two ids to a page.
-    fn scan_decisions(&mut self, first: i64, last: i64, most: i64, page: &mut DecisionPage) -> rusqlite::Result<()> {
+    /// Ids that no callback up to `end` has, of records that are not as they were stored: some of them at most. Intact ones
+    /// are of callbacks that came meanwhile.
+    pub(crate) fn stray_decisions(&mut self, end: u64) -> Result<Vec<i64>, JournalError> {
+        let (first, last) = (ids(1, 1).0, ids(0, end).1);
+        let mut stray = Vec::new();
+        for (from, to) in [(i64::MIN, first - 1), (last.saturating_add(1), i64::MAX)] {
+            let found = self.scan_decisions(from, to, limit(usize::MAX), |id, read| {
+                if read.is_err() {
+                    stray.push(id);
+                }
+            });
+            match found {
+                Err(err) if !is_unreadable(&err) => return Err(err.into()),
+                _ => {}
+            }
+        }
+        Ok(stray)
+    }
+
+    /// Gives what there is between two ids, with its id, or what is wrong with it.
+    fn scan_decisions(
+        &mut self,
+        first: i64,
+        last: i64,
+        most: i64,
+        mut found: impl FnMut(i64, Result<DecisionRow, String>),
+    ) -> rusqlite::Result<()> {
         let sql =
             format!("SELECT {DECISION_COLUMNS}, crc FROM decisions WHERE id >= ?1 AND id <= ?2 ORDER BY id LIMIT ?3");
         let mut statement = self.connection.prepare_cached(&sql)?;
         let mut rows = statement.query((first, last, most))?;
         while let Some(row) = rows.next()? {
-            let id = row.get::<_, i64>(0)?.cast_unsigned();
-            page.upto = Some(id);
             let read = columns::<DECISION_WIDTH>(row)
                 .and_then(|(values, crc)| read_decision(&values, crc).map_err(|damage| damage.to_string()));
-            match read {
-                Ok(row) => page.rows.push(row),
-                Err(reason) => page.damaged.push((id / IDS, reason)),
-            }
+            found(row.get(0)?, read);
         }
         Ok(())
+    }
+}
+
+impl DecisionPage {
+    fn push(&mut self, id: i64, read: Result<DecisionRow, String>) {
+        let id = id.cast_unsigned();
+        self.upto = Some(id);
+        match read {
+            Ok(row) => self.rows.push(row),
+            Err(reason) => self.damaged.push((id / IDS, reason)),
+        }
     }
 }

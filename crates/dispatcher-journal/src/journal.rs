@@ -6,14 +6,14 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use dispatcher_core::Callback;
+use dispatcher_core::{Callback, Timestamp};
 use tokio::sync::{oneshot, watch};
 
 use crate::{
     Change, Commit, Consumer, Counts, DecisionRecord, Ends, Health, HeldUp, JournalError, JournalOptions, OpenError,
     Overdue, Place, Port, Reader, Start, Stream,
     dedupe::Dedupe,
-    gone, place, schema,
+    gone, place, schema, shadow,
     shared::{Request, Shared, lock},
     transaction, writer,
 };
@@ -171,6 +171,14 @@ impl Journal {
     /// When they cannot be read.
     pub fn consumers(&self) -> Result<Vec<Consumer>, JournalError> {
         self.reader()?.consumers()
+    }
+
+    /// The handlers that are shadows now, by name, and until when; see [`Change::Shadow`]. Blocks for a disk access.
+    ///
+    /// # Errors
+    /// When they cannot be read.
+    pub fn shadows(&self) -> Result<Vec<(String, Timestamp)>, JournalError> {
+        Ok(shadow::shadows(&self.reader()?.connection, Timestamp::now())?)
     }
 
     /// Takes nothing more, commits what waits, empties the write-ahead log and lets go of the file. Blocks until that is

@@ -16,7 +16,7 @@
 //! what an older one was, `mend` and `row` have the checksums, `last_row` and `meta` see that no flipped bit moves the end.
 //! Reading: `reader` has the rows, `records` and `letters` what consumers left, `find` and `lookup` the way to a time or an
 //! id, `copy` what a dead letter keeps. Decisions: `decision` has their records, `decisions` writes and reads them, `place`
-//! keeps what comes before its callback is there. The writer: `writer` is the thread, `transaction` and `changes`
+//! keeps what comes before its callback is there, `shadow` has the handlers that do not count for a while. The writer: `writer` is the thread, `transaction` and `changes`
 //! what it does to the tables, `dedupe` the memory of repeats, `upkeep` the write-ahead log, `tail` the newest rows in memory.
 //! Retention: `trimmer` decides when, `trim` and `sundries` delete, `blocks` knows which callbacks are referred to, `holds`
 //! what consumers need, `evict` lets go of what those who do not run never did, `gone` is what readers pass over.
@@ -55,6 +55,7 @@ mod row;
 mod rules;
 mod safety_copy;
 mod schema;
+mod shadow;
 mod shared;
 mod step;
 mod sundries;

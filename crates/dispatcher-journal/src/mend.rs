@@ -20,6 +20,10 @@ const CHECKPOINT: [&str; 3] = ["consumer", "stream", "seq"];
 /// The columns of `pending` that its checksum covers.
 const PENDING: [&str; 9] = ["consumer", "seq", "app", "key", "attempt", "first_at", "due", "error", "age"];
 
+/// All tables that are looked after here.
+const TABLES: [(&str, &[&str]); 3] =
+    [("checkpoint", &CHECKPOINT), ("pending", &PENDING), ("shadows", &["handler", "until"])];
+
 /// The checksum of a checkpoint.
 pub(crate) fn checkpoint_crc(consumer: &str, stream: Stream, seq: u64) -> u32 {
     checksum(&[text(consumer), text(stream.as_str()), integer(seq)])
@@ -44,10 +48,9 @@ pub(crate) fn vouch(connection: &Connection, consumer: Option<&str>) -> rusqlite
     Ok(())
 }
 
-/// Looks at every checkpoint and every pending item, and puts right those whose checksum does not hold. Whatever was done
-/// is in the log.
+/// Looks at every row of these tables, and puts right those whose checksum does not hold. Whatever was done is in the log.
 pub(crate) fn mend(connection: &Connection) -> rusqlite::Result<()> {
-    for (table, columns) in [("checkpoint", &CHECKPOINT[..]), ("pending", &PENDING[..])] {
+    for (table, columns) in TABLES {
         let mut rows = read(connection, table, columns)?;
         if rows.iter().all(Cells::is_intact) {
             continue;
@@ -60,6 +63,9 @@ pub(crate) fn mend(connection: &Connection) -> rusqlite::Result<()> {
             } else if table == "checkpoint" {
                 row.fall_back(connection)?;
                 "set back to where the consumer is known to have been: what came after that is delivered again"
+            } else if table == "shadows" {
+                row.cells[1] = Cell::Integer(0);
+                "ended; more than one bit of it has flipped"
             } else {
                 row.make_readable();
                 "kept as far as it can be read; more than one bit of it has flipped"
@@ -85,10 +91,10 @@ pub(crate) fn mend(connection: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Rows of either table whose checksum does not hold, a sentence each.
+/// Rows of these tables whose checksum does not hold, a sentence each.
 pub(crate) fn damaged(connection: &Connection) -> rusqlite::Result<Vec<String>> {
     let mut damaged = Vec::new();
-    for (table, columns) in [("checkpoint", &CHECKPOINT[..]), ("pending", &PENDING[..])] {
+    for (table, columns) in TABLES {
         let rows = read(connection, table, columns)?;
         let bad = rows.iter().filter(|row| !row.is_intact());
         damaged.extend(bad.map(|row| format!("a row of {table} fails its checksum: {row}")));
@@ -96,7 +102,7 @@ pub(crate) fn damaged(connection: &Connection) -> rusqlite::Result<Vec<String>> 
     Ok(damaged)
 }
 
-/// A row of either table.
+/// A row of one of these tables.
 struct Cells {
     cells: Vec<Cell>,
     crc: i64,
@@ -244,7 +250,7 @@ fn others(connection: &Connection, table: &str, covered: &[&str]) -> rusqlite::R
     let others: Vec<String> =
         names.into_iter().filter(|name| name != "crc" && !covered.contains(&name.as_str())).collect();
     if others.is_empty() {
-        let rows = read(connection, table, &["seq"])?;
+        let rows = read(connection, table, &covered[..1])?;
         return Ok((others, rows.into_iter().map(|row| Cells { cells: Vec::new(), ..row }).collect()));
     }
     let columns: Vec<&str> = others.iter().map(String::as_str).collect();

@@ -11,7 +11,7 @@ use crate::mend;
 pub(crate) const FORMAT: i64 = STEPS.len() as i64;
 
 /// What makes each format of the one before it; the first, of an empty file. A new file goes through all of them, so that
-/// there is one way to each format. None of them touches a row of `callbacks`, `events` or `dead`: however large the file
+/// there is one way to each format. None of them touches a row of `callbacks`, `events`, `decisions` or `dead`: however large the file
 /// is, it is ready in a moment.
 const STEPS: [fn(&Transaction<'_>) -> rusqlite::Result<()>; 3] = [
     |file| file.execute_batch(FIRST),

@@ -2,7 +2,7 @@
 //!
 //! A start must not take long because the file is large. Where the file system can share blocks between files, the copy is
 //! the whole file all the same; else a small file is copied, and of a large one everything but the rows of the two
-//! streams, which no migration touches: with the copy's tables in place of its own, the file is what it was.
+//! streams and of decisions, which no migration touches: with the copy's tables in place of its own, the file is what it was.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -92,7 +92,7 @@ fn copy_tables(path: &Path, part: &Path, format: i64) -> rusqlite::Result<&'stat
     let transaction = connection.unchecked_transaction()?;
     for (table, sql) in made {
         transaction.execute(&sql.replacen("CREATE TABLE ", "CREATE TABLE copy.", 1), [])?;
-        let is_left_out = matches!(&*table, "callbacks" | "events") || table == "dead" && !has_dead;
+        let is_left_out = matches!(&*table, "callbacks" | "events" | "decisions") || table == "dead" && !has_dead;
         if !is_left_out {
             transaction.execute(&format!("INSERT INTO copy.{table} SELECT * FROM main.{table}"), [])?;
         }
@@ -101,8 +101,8 @@ fn copy_tables(path: &Path, part: &Path, format: i64) -> rusqlite::Result<&'stat
     connection.execute("DETACH copy", [])?;
     connection.close().map_err(|(_, err)| err)?;
     Ok(if has_dead {
-        "all but the rows of callbacks and events, which stay as they are"
+        "all but the rows of callbacks, events and decisions, which stay as they are"
     } else {
-        "all but the rows of callbacks, events and dead letters, which stay as they are"
+        "all but the rows of callbacks, events, decisions and dead letters, which stay as they are"
     })
 }

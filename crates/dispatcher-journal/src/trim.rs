@@ -10,6 +10,7 @@ use rusqlite::Connection;
 
 use crate::{
     Stream, blocks,
+    decision::ids,
     gone::{self, Gone},
     meta,
     rules::Rules,
@@ -38,6 +39,26 @@ enum Rows {
     Prefix { first: Option<u64>, floor: u64 },
     /// These; the cursor of the sweep then stands at `cursor`.
     Swept { seqs: Vec<u64>, cursor: u64, keep: Duration },
+}
+
+/// What is left where it is, since a damaged page keeps it from being deleted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Leave {
+    #[default]
+    Nothing,
+    /// What is on record of decisions.
+    Decisions,
+    All,
+}
+
+impl Leave {
+    /// What to leave once this was not enough.
+    pub(crate) fn more(self, stream: Stream) -> Leave {
+        match (self, stream) {
+            (Leave::Nothing, Stream::Callbacks) => Leave::Decisions,
+            _ => Leave::All,
+        }
+    }
 }
 
 /// What a sweep found.
@@ -155,9 +176,9 @@ pub(crate) fn sweep(
 }
 
 impl Tables<'_> {
-    /// Does it, in one transaction: how many rows were deleted. Where a damaged page keeps the rows from being deleted,
-    /// `leave` lets the floor rise above them all the same.
-    pub(crate) fn cut(&mut self, cut: &Cut, shared: &Shared, leave: bool) -> Result<u64, Trouble> {
+    /// Does it, in one transaction: how many rows were deleted, and how many records of decisions with them. Whatever is left
+    /// where it is, the floor rises above it.
+    pub(crate) fn cut(&mut self, cut: &Cut, shared: &Shared, leave: Leave) -> Result<(u64, u64), Trouble> {
         let stream = cut.stream;
         let before = self.gone[stream as usize];
         let after = match &cut.rows {
@@ -166,13 +187,16 @@ impl Tables<'_> {
         };
         // First: whoever finds a row missing has to find it excused.
         shared.excuse(stream, after);
-        let mut deleted = 0;
+        let mut deleted = (0, 0);
         let outcome = self.transact(|tables| {
             tables.begin()?;
             tables.gone[stream as usize] = after;
             let connection = tables.connection();
-            if !leave {
-                deleted = delete(connection, stream, &cut.rows)?;
+            if leave != Leave::All {
+                deleted.0 = delete(connection, stream, &cut.rows)?;
+            }
+            if leave == Leave::Nothing && stream == Stream::Callbacks {
+                deleted.1 = delete_decisions(connection, before.floor, &cut.rows)?;
             }
             if stream == Stream::Events && after.floor > before.floor {
                 blocks::forget(connection, after.floor)?;
@@ -191,8 +215,9 @@ impl Tables<'_> {
         outcome.map(|_| deleted)
     }
 
-    /// Deletes callbacks that were put back for events which are gone by now.
-    pub(crate) fn cut_restored(&mut self) -> Result<u64, Trouble> {
+    /// Deletes callbacks that were put back for events which are gone by now: how many, and how many records of decisions
+    /// with them.
+    pub(crate) fn cut_restored(&mut self) -> Result<(u64, u64), Trouble> {
         let floor = self.gone[Stream::Events as usize].floor.cast_signed();
         let sql = "SELECT callback FROM restored WHERE event <= ?1 LIMIT 100";
         let seqs = self
@@ -201,18 +226,20 @@ impl Tables<'_> {
             .query_map([floor], |row| row.get(0))?
             .collect::<rusqlite::Result<Vec<i64>>>()?;
         if seqs.is_empty() {
-            return Ok(0);
+            return Ok((0, 0));
         }
+        let mut decisions = 0;
         self.transact(|tables| {
             tables.begin()?;
             for seq in &seqs {
                 for sql in ["DELETE FROM callbacks WHERE seq = ?1", "DELETE FROM restored WHERE callback = ?1"] {
                     tables.connection().prepare_cached(sql)?.execute([seq])?;
                 }
+                decisions += delete_decisions_of(tables.connection(), seq.cast_unsigned(), seq.cast_unsigned())?;
             }
             Ok(())
         })?;
-        Ok(seqs.len() as u64)
+        Ok((seqs.len() as u64, decisions))
     }
 }
 
@@ -235,6 +262,21 @@ fn delete(connection: &Connection, stream: Stream, rows: &Rows) -> Result<u64, T
             seqs.iter().try_fold(0, |deleted, seq| Ok(deleted + statement.execute([seq.cast_signed()])? as u64))
         }
     }
+}
+
+/// What is on record of the callbacks that go. Of those whose rows are missing as well: nobody else would delete that.
+fn delete_decisions(connection: &Connection, floor: u64, rows: &Rows) -> Result<u64, Trouble> {
+    match rows {
+        Rows::Prefix { floor: last, .. } => delete_decisions_of(connection, floor + 1, *last),
+        Rows::Swept { seqs, .. } => {
+            seqs.iter().try_fold(0, |deleted, &seq| Ok(deleted + delete_decisions_of(connection, seq, seq)?))
+        }
+    }
+}
+
+fn delete_decisions_of(connection: &Connection, first: u64, last: u64) -> Result<u64, Trouble> {
+    let sql = "DELETE FROM decisions WHERE id BETWEEN ?1 AND ?2";
+    Ok(connection.prepare_cached(sql)?.execute(ids(first, last))? as u64)
 }
 
 /// Where a sweep keeps its cursor.

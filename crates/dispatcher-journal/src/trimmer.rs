@@ -25,7 +25,7 @@ use crate::{
     shared::Shared,
     step::step,
     transaction::Tables,
-    trim::{self, Cut},
+    trim::{self, Cut, Leave},
     trouble::{Fault, Trouble},
     vacuum,
 };
@@ -85,8 +85,8 @@ pub(crate) struct Trimmer {
     last: Instant,
     /// How far each sweep looked.
     cursors: HashMap<(Stream, Duration), u64>,
-    /// Whether the last step met a page that cannot be deleted from.
-    leave: bool,
+    /// What the next step leaves where it is, since the last one met a page that cannot be deleted from.
+    leave: Leave,
     /// By stream: up to where rows are overdue because the file is too large.
     pressed: [u64; 2],
     held: [Option<HeldUp>; 2],
@@ -136,7 +136,7 @@ impl Trimmer {
             waiting: None,
             last: now,
             cursors,
-            leave: false,
+            leave: Leave::Nothing,
             pressed: [0; 2],
             held: [None, None],
             buried: HashMap::new(),
@@ -224,7 +224,11 @@ impl Trimmer {
                 self.cut(cut, tables, shared)
             }
             Stage::Sweep(stream, keep) => self.sweep(stream, keep, tables, shared),
-            Stage::Restored => Ok(tables.cut_restored()? > 0),
+            Stage::Restored => {
+                let (deleted, decisions) = tables.cut_restored()?;
+                count(&shared.tallies.deleted_decisions, decisions);
+                Ok(deleted > 0)
+            }
             Stage::Size => self.mind_the_size(tables, shared),
             Stage::Attempts(stream) => Ok(tables.trim_attempts(stream)? > 0),
             Stage::Progress => {
@@ -261,9 +265,11 @@ impl Trimmer {
     fn cut(&mut self, cut: Option<Cut>, tables: &mut Tables<'_>, shared: &Shared) -> Result<bool, Trouble> {
         let Some(cut) = cut else { return Ok(false) };
         step("trim.begin");
-        match tables.cut(&cut, shared, mem::take(&mut self.leave)) {
-            Ok(deleted) => {
+        let leave = mem::take(&mut self.leave);
+        match tables.cut(&cut, shared, leave) {
+            Ok((deleted, decisions)) => {
                 shared.tallies.deleted[cut.stream as usize].fetch_add(deleted, Ordering::Relaxed);
+                shared.tallies.deleted_decisions.fetch_add(decisions, Ordering::Relaxed);
                 step("trim.committed");
                 Ok(true)
             }
@@ -272,7 +278,7 @@ impl Trimmer {
                     reason = %trouble, stream = %cut.stream,
                     "a damaged page of the journal keeps rows from being deleted; they are passed over, and their space is lost"
                 );
-                self.leave = true;
+                self.leave = leave.more(cut.stream);
                 Ok(true)
             }
             Err(trouble) => Err(trouble),
@@ -292,7 +298,7 @@ impl Trimmer {
         let cutoff = before(keep);
         let sweep = trim::sweep(tables.connection(), stream, before_it, &self.rules, keep, cutoff, bound)?;
         let worked = self.cut(sweep.cut, tables, shared)?;
-        if !self.leave {
+        if self.leave == Leave::Nothing {
             self.cursors.insert((stream, keep), sweep.cursor);
         }
         Ok(worked || sweep.cursor > before_it)

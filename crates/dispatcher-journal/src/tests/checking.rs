@@ -49,6 +49,11 @@ fn fill_all(journal: &Journal) {
         ..Commit::default()
     };
     commit(journal, all).unwrap();
+    for seq in [5, 650, 900, 901, 1400] {
+        attach(journal, seq, decided("x"));
+    }
+    attach(journal, 900, late("y"));
+    settle(journal);
 }
 
 #[test]
@@ -58,7 +63,9 @@ fn a_sound_journal_is_found_sound_with_what_is_in_it() {
     fill_all(&journal);
     trim(&journal);
     let checked = Checked { intact: 901, deleted: 599, damaged: vec![] };
-    let expected = Check { callbacks: checked.clone(), events: checked, dead: 2, pending: 2, problems: vec![] };
+    let decisions = Checked { intact: 5, ..Checked::default() };
+    let expected =
+        Check { callbacks: checked.clone(), events: checked, decisions, dead: 2, pending: 2, problems: vec![] };
     assert_eq!(check(&journal), expected);
     assert!(expected.is_sound());
     let mut told = Vec::new();
@@ -80,7 +87,9 @@ fn all_damage_is_found_and_told_in_ranges() {
     fill_all(&journal);
     journal.close();
     place.tamper(
-        "UPDATE callbacks SET body = '{}' WHERE seq BETWEEN 20 AND 22; DELETE FROM callbacks WHERE seq IN (23, 24);
+        "UPDATE decisions SET result = 'x' WHERE id / 256 IN (900, 901); UPDATE decisions SET id = id + 1000000 WHERE id / 256 = 1400;
+         UPDATE decisions SET id = 3 WHERE id / 256 = 5;
+         UPDATE callbacks SET body = '{}' WHERE seq BETWEEN 20 AND 22; DELETE FROM callbacks WHERE seq IN (23, 24);
          DELETE FROM events WHERE seq > 1490; UPDATE dead SET reason = 'x' WHERE seq = 650;
          INSERT INTO pending (consumer, seq, app, attempt, first_at, due, error) VALUES ('sink:z', 3, 1, 1, 1, 1, '');",
     );
@@ -94,6 +103,10 @@ fn all_damage_is_found_and_told_in_ranges() {
     assert!(!found.is_sound());
     assert_eq!(found.callbacks.damaged, [range(20, 22, "fails its checksum"), range(23, 24, "is missing")]);
     assert_eq!((found.callbacks.intact, found.events.intact), (1495, 1485));
+    assert_eq!(
+        (found.decisions.intact, &found.decisions.damaged[..]),
+        (1, &[range(900, 901, "fails its checksum")][..])
+    );
     let events = &found.events.damaged;
     assert_eq!(events[0], range(20, 20, "its callback 20 fails its checksum"));
     // The file tells where the callbacks end; of the events nothing but the sink's checkpoint does, and it lies.
@@ -102,6 +115,8 @@ fn all_damage_is_found_and_told_in_ranges() {
     assert_eq!(
         problems,
         [
+            "a record of a decision has the number 3, and fails its checksum",
+            "a record of a decision has the number 1358400, and fails its checksum",
             "a row of checkpoint fails its checksum: \"sink:a\" \"events\" 9999",
             "sink:a is at 9999, and the events end at 1490",
             "there are rows in pending of \"sink:z\", which is no consumer",
@@ -183,6 +198,8 @@ fn a_copy_is_a_journal_of_one_moment() {
     let found = check(&copied);
     assert!(found.is_sound(), "{found:?}");
     assert_eq!((found.callbacks.intact, found.events.intact, found.dead), (made.callbacks, made.events, made.dead));
+    // By the time they were copied retention had taken them, with their callbacks.
+    assert_eq!((found.decisions.intact, made.decisions), (0, 0));
     // The first page of callbacks was read before the rest went.
     assert_eq!((found.callbacks.intact, found.callbacks.deleted), (500, 1000));
     assert_eq!(append(&copied, &callback(None)), Appended::New { seq: 1501 });
@@ -210,7 +227,10 @@ fn a_copy_takes_nobodys_place_and_leaves_nothing_half_done() {
     let mut reader = journal.reader().unwrap();
     let copy = place.folder.path().join("copy.db");
     let whole = reader.backup(&copy, on).unwrap();
-    assert_eq!(whole, Backup { callbacks: 1500, events: 1500, dead: 2, bytes: whole.bytes, unreadable: 0 });
+    assert_eq!(
+        whole,
+        Backup { callbacks: 1500, events: 1500, decisions: 6, dead: 2, bytes: whole.bytes, unreadable: 0 }
+    );
     let said =
         format!("{}: cannot write the copy: there is something of this name already; choose another", copy.display());
     assert_eq!(reader.backup(&copy, on), Err(JournalError::Failed(said.into())));
@@ -227,6 +247,8 @@ fn a_copy_takes_nobodys_place_and_leaves_nothing_half_done() {
         events(journal).into_iter().map(|row| event_facts(&row.intact().unwrap().event)).collect()
     };
     assert!(of(&journal) == of(&copied));
+    let decisions = |journal: &Journal| journal.reader().unwrap().decisions_page(0, 99).unwrap();
+    assert_eq!((decisions(&journal), decisions(&journal).rows.len()), (decisions(&copied), 6));
     let letters = |journal: &Journal| journal.reader().unwrap().dead("sink:a", 0, 9).unwrap();
     assert_eq!(letters(&journal), letters(&copied));
     let attempts = |journal: &Journal| journal.reader().unwrap().attempts(Stream::Events, 700).unwrap();

@@ -9,7 +9,8 @@ use rusqlite::types::Value;
 use super::*;
 use crate::{Attempt, OpenError, migration, safety_copy};
 
-const FIXTURES: [(i64, &[u8]); 1] = [(1, include_bytes!("../../tests/fixtures/format-1.db"))];
+const FIXTURES: [(i64, &[u8]); 2] =
+    [(1, include_bytes!("../../tests/fixtures/format-1.db")), (2, include_bytes!("../../tests/fixtures/format-2.db"))];
 
 fn place_with(fixture: &[u8]) -> Place {
     let place = Place::new();
@@ -39,12 +40,18 @@ fn files_of_all_formats_are_opened_with_all_that_is_in_them() {
         let before = copy_path(&place, format);
         assert_eq!(fs::read(&before).unwrap(), fixture);
         assert_eq!(fs::metadata(&before).unwrap().permissions().mode() & 0o777, 0o600);
-        compare(&journal, &before);
+        compare(&journal, &before, format);
+        assert!(journal.reader().unwrap().check(|_| std::ops::ControlFlow::Continue(())).unwrap().is_sound());
+        assert_eq!((journal.reader().unwrap().decisions(8), journal.shadows()), (Ok(vec![]), Ok(vec![])));
         // And it goes on from there.
         assert_eq!(append(&journal, &callback(None)), Appended::New { seq: 9 });
         let progress =
             Commit { consumer: "sink:archive".into(), checkpoint: Some(9), settled: vec![], ..Commit::default() };
         commit(&journal, progress).unwrap();
+        assert!(journal.port().append_decided(callback(None), decided("x"), None));
+        journal.close();
+        let journal = place.open();
+        assert_eq!(on_record(&journal, 10), [word(DecisionKind::Decided, 0, "x")]);
         journal.close();
         // Once more, now that there is nothing to bring forward; the copy is not made anew.
         fs::write(&before, "kept").unwrap();
@@ -54,7 +61,9 @@ fn files_of_all_formats_are_opened_with_all_that_is_in_them() {
 }
 
 /// What the journal reads is what stands in the file of the old format.
-fn compare(journal: &Journal, before: &std::path::Path) {
+fn compare(journal: &Journal, before: &std::path::Path, format: i64) {
+    // What came with the second format.
+    let second = |columns: &'static str| if format < 2 { "" } else { columns };
     let text = |value: &Value| match value {
         Value::Text(text) => text.clone(),
         other => panic!("{other:?}"),
@@ -90,13 +99,15 @@ fn compare(journal: &Journal, before: &std::path::Path) {
         .collect();
     assert_eq!((read.len(), read), (8, rows));
 
-    let rows = raw(before, "SELECT seq, callback, handler, n, type, key, time, data, sinks FROM events");
+    let sql = "SELECT seq, callback, handler, n, type, key, time, data, sinks";
+    let rows = raw(before, &format!("{sql}{} FROM events", second(", replay")));
+    let mut replayed = 0;
     let read: Vec<Vec<Value>> = events(journal)
         .into_iter()
         .map(|row| {
             let EventRow { event, callback_seq, sinks } = row.intact().unwrap();
-            assert!(!event.replay);
-            vec![
+            replayed += u64::from(event.replay);
+            let mut row = vec![
                 Value::Integer(event.seq.cast_signed()),
                 Value::Integer(callback_seq.cast_signed()),
                 Value::Text(event.handler.to_string()),
@@ -109,31 +120,38 @@ fn compare(journal: &Journal, before: &std::path::Path) {
                     EventData::Callback => Value::Null,
                 },
                 Value::Text(sinks.to_string()),
-            ]
+            ];
+            row.extend((format >= 2).then_some(if event.replay { Value::Integer(1) } else { Value::Null }));
+            row
         })
         .collect();
     assert_eq!((read.len(), read), (9, rows));
+    assert_eq!(replayed, u64::from(format >= 2));
 
     let rows = raw(before, "SELECT consumer, stream, seq FROM checkpoint ORDER BY consumer");
     let known = journal.consumers().unwrap();
-    assert!(known.iter().all(|known| known.parked.is_none()));
+    let parked: Vec<_> = known.iter().filter(|known| known.parked.is_some()).map(|known| &*known.name).collect();
+    assert_eq!(parked, if format < 2 { &[][..] } else { &["sink:busy"] });
+    let former: usize = known.iter().map(|known| known.former.len()).sum();
+    assert_eq!(former, usize::from(format >= 2));
     let known: Vec<_> =
         known.iter().map(|known| (known.name.clone(), known.stream.as_str(), known.checkpoint)).collect();
-    assert_eq!(known.len(), 5);
+    assert_eq!(known.len(), if format < 2 { 5 } else { 6 });
     for (known, row) in known.iter().zip(&rows) {
         assert_eq!(*known, (text(&row[0]), known.1, number(&row[2]).cast_unsigned()));
         assert_eq!(known.1, text(&row[1]));
     }
 
     let mut reader = journal.reader().unwrap();
-    let rows =
-        raw(before, "SELECT seq, app, key, attempt, first_at, due, error FROM pending WHERE consumer = 'sink:busy'");
+    let sql = "SELECT seq, app, key, attempt, first_at, due, error";
+    let rows = raw(before, &format!("{sql}{} FROM pending WHERE consumer = 'sink:busy'", second(", age")));
     let read = reader.pending("sink:busy").unwrap();
-    assert!(read.iter().all(|pending| pending.age == Duration::ZERO));
+    assert!(format >= 2 || read.iter().all(|pending| pending.age == Duration::ZERO));
     let read: Vec<Vec<Value>> = read
         .iter()
         .map(|pending| {
-            vec![
+            let age = i64::try_from(pending.age.as_millis()).unwrap();
+            let mut row = vec![
                 Value::Integer(pending.seq.cast_signed()),
                 Value::Integer(pending.app.cast_signed()),
                 optional(pending.key.as_deref()),
@@ -141,14 +159,23 @@ fn compare(journal: &Journal, before: &std::path::Path) {
                 Value::Integer(pending.first_at.as_millis()),
                 Value::Integer(pending.due.as_millis()),
                 Value::Text(pending.error.clone()),
-            ]
+            ];
+            row.extend((format >= 2).then_some(Value::Integer(age)));
+            row
         })
         .collect();
     assert_eq!((read.len(), read), (8, rows));
 
     let rows = raw(before, "SELECT rowid, seq, at, first_at, reason, attempts, copy FROM dead");
     let read = reader.dead("sink:refusing", 0, 100).unwrap();
-    assert!(read.iter().all(|dead| !dead.damaged && dead.history == Vec::<Attempt>::new()));
+    assert!(read.iter().all(|dead| !dead.damaged));
+    let histories: Vec<Attempt> = read.iter().flat_map(|dead| dead.history.clone()).collect();
+    assert_eq!(histories.len(), usize::from(format >= 2));
+    let attempts = reader.attempts(Stream::Events, 3).unwrap();
+    let replays: Vec<_> =
+        reader.replays().unwrap().iter().map(|replay| (replay.id, replay.ended_at.is_some())).collect();
+    let (n_attempts, known) = if format < 2 { (0, vec![]) } else { (1, vec![(2, false), (1, true)]) };
+    assert_eq!((attempts.len(), replays, reader.skipped().unwrap().len()), (n_attempts, known, n_attempts));
     let read: Vec<Vec<Value>> = read
         .iter()
         .map(|dead| {
@@ -179,7 +206,7 @@ fn a_large_file_is_copied_without_the_rows_that_stay_as_they_are() {
         assert_eq!(fs::read(&made.path).unwrap(), fixture);
         return;
     }
-    assert_eq!(made.holds, "all but the rows of callbacks and events, which stay as they are");
+    assert_eq!(made.holds, "all but the rows of callbacks, events and decisions, which stay as they are");
     assert_eq!(fs::metadata(&made.path).unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(raw(&made.path, "PRAGMA user_version"), [[Value::Integer(format)]]);
     for table in ["checkpoint", "pending", "dead", "meta"] {
@@ -211,7 +238,7 @@ fn a_crash_in_the_middle_leaves_the_old_format() {
     drop(transaction);
     assert_eq!(raw(&after.path(), "PRAGMA user_version"), [[Value::Integer(format)]]);
     let journal = after.open();
-    compare(&journal, &copy_path(&after, format));
+    compare(&journal, &copy_path(&after, format), format);
 }
 
 #[test]

@@ -26,8 +26,8 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 
 use crate::{
-    AppendError, Appended, CallbackRow, Commit, Emitted, EventRow, Journal, JournalError, JournalOptions, Port,
-    Retention, Row, Start, Stream,
+    AppendError, Appended, CallbackRow, Commit, DecisionEvents, DecisionKind, DecisionRecord, DecisionRow, Emitted,
+    EventRow, Journal, JournalError, JournalOptions, Port, Retention, Row, Start, Stream,
 };
 
 const CONSUMER: &str = "handler:h";
@@ -139,6 +139,62 @@ fn fill(journal: &Journal, n: u64) {
         .map(|(appended, callback)| emitted(appended.unwrap().seq(), callback, vec![NewEvent::forwarding("t")]));
     let events = events.collect();
     commit(journal, Commit { consumer: CONSUMER.into(), checkpoint: Some(n), events, ..Commit::default() }).unwrap();
+}
+
+/// A record with a word in it, and events of these handlers.
+fn record(kind: DecisionKind, word: &str, handlers: &[&str]) -> DecisionRecord {
+    let events = handlers.iter().map(|handler| DecisionEvents {
+        handler: (*handler).into(),
+        sinks: "a".into(),
+        event: NewEvent::new("tencent-chat.decision", &serde_json::json!({"word": word})).unwrap(),
+    });
+    DecisionRecord {
+        kind,
+        result: "refused".into(),
+        record: format!(r#"{{"word":"{word}"}}"#),
+        events: events.collect(),
+    }
+}
+
+fn decided(word: &str) -> DecisionRecord {
+    record(DecisionKind::Decided, word, &[])
+}
+
+fn late(word: &str) -> DecisionRecord {
+    record(DecisionKind::Late, word, &[])
+}
+
+/// Waits until all that was handed over before has been seen to.
+fn settle(journal: &Journal) {
+    // A hook runs before the batch that it comes with, and what waited at a place comes one batch after its callback.
+    for _ in 0..3 {
+        journal.hook(|_| {});
+    }
+}
+
+/// What is on record of a callback: kinds, places and words.
+fn on_record(journal: &Journal, seq: u64) -> Vec<(DecisionKind, u8, String)> {
+    let rows = journal.reader().unwrap().decisions(seq).unwrap();
+    rows.into_iter()
+        .map(|row| {
+            let DecisionRow { callback_seq, n, kind, result, record, .. } = row;
+            assert_eq!((callback_seq, result.as_str()), (seq, "refused"));
+            let word = record.strip_prefix(r#"{"word":""#).and_then(|rest| rest.strip_suffix(r#""}"#)).unwrap();
+            (kind, n, word.to_owned())
+        })
+        .collect()
+}
+
+fn word(kind: DecisionKind, n: u8, word: &str) -> (DecisionKind, u8, String) {
+    (kind, n, word.to_owned())
+}
+
+/// Puts a record beside a callback that is there.
+#[track_caller]
+fn attach(journal: &Journal, seq: u64, record: DecisionRecord) {
+    let whereabouts = crate::Place::new();
+    whereabouts.settle(Some(crate::place::Seat { seq, is_repeat: false }));
+    assert!(journal.attach(&whereabouts, record, Arc::new(callback(None))));
 }
 
 /// Lets retention do all that it would.

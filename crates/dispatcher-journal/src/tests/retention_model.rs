@@ -19,6 +19,8 @@ struct Model {
     callbacks: Vec<Callback>,
     /// The callback of each event, by seq − 1.
     events: Vec<u64>,
+    /// How many records of decisions each callback got, since it was appended.
+    decisions: BTreeMap<u64, usize>,
     consumers: BTreeMap<String, Known>,
     floors: [u64; 2],
 }
@@ -71,7 +73,11 @@ fn play(seed: u64, steps: u32) {
     for step in 0..steps {
         let what = rng.u8(..20);
         match what {
-            0..6 => append_some(&journal, &mut model, &mut rng),
+            0..4 => append_some(&journal, &mut model, &mut rng),
+            4..6 => {
+                append_some(&journal, &mut model, &mut rng);
+                decide_some(&journal, &mut model, &mut rng);
+            }
             6..14 => commit_some(&journal, &mut model, &mut rng),
             14..18 => trim(&journal),
             18 => {
@@ -102,6 +108,22 @@ fn append_some(journal: &Journal, model: &mut Model, rng: &mut Rng) {
         assert_eq!(result, Ok(Appended::New { seq: model.end(Stream::Callbacks) + 1 }));
         model.callbacks.push(callback);
     }
+}
+
+/// Verdicts come late, some of them for callbacks that are gone; some have events, for which those come back.
+fn decide_some(journal: &Journal, model: &mut Model, rng: &mut Rng) {
+    let end = model.end(Stream::Callbacks);
+    for _ in 0..rng.u64(..60) {
+        let seq = rng.u64(1..=end);
+        let handlers: &[&str] = if rng.u8(..4) == 0 { &["h"] } else { &[] };
+        let place = crate::Place::new();
+        place.settle(Some(crate::place::Seat { seq, is_repeat: false }));
+        let source = Arc::new(model.callbacks[seq as usize - 1].clone());
+        assert!(journal.attach(&place, record(DecisionKind::Late, "x", handlers), source));
+        model.events.extend(vec![seq; handlers.len()]);
+        *model.decisions.entry(seq).or_default() += 1;
+    }
+    settle(journal);
 }
 
 /// Some consumer goes on: items are done, or pending; pending ones end; handlers emit events of what is done.
@@ -231,6 +253,26 @@ fn look(journal: &Journal, model: &mut Model, when: &str) {
         assert!(found.first().is_none_or(|&first| first > floor), "{when}");
         model.floors[stream as usize] = floor;
     }
+    let (mut found, mut after) = (BTreeMap::<u64, usize>::new(), 0);
+    while let Some(upto) = {
+        let page = reader.decisions_page(after, 512).unwrap();
+        assert_eq!(page.damaged, [], "{when}");
+        page.rows.iter().for_each(|row| *found.entry(row.callback_seq).or_default() += 1);
+        page.upto
+    } {
+        after = upto;
+    }
+    for seq in model.needed(Stream::Callbacks) {
+        assert_eq!(found.get(&seq), model.decisions.get(&seq), "{when}: of callback {seq}");
+    }
+    // Of what is gone nothing is left behind.
+    let sql = "SELECT count(*) FROM decisions WHERE id / 256 NOT IN (SELECT seq FROM callbacks)";
+    let (tell, told) = mpsc::channel();
+    journal.hook(move |hooked| {
+        let orphans = hooked.tables.connection().query_row(sql, [], |row| row.get::<_, i64>(0));
+        tell.send(orphans.unwrap()).unwrap();
+    });
+    assert_eq!(told.recv(), Ok(0), "{when}");
 }
 
 #[test]
