@@ -170,18 +170,11 @@ impl Callback {
     /// Decodes the body, borrowing from it where `T` does.
     ///
     /// # Errors
-    /// When the body does not fit `T`; the error names the path in the body, what was expected and what was found. It is
-    /// permanent: the same body will not fit at the next attempt.
+    /// When the body does not fit `T`; the error names the path in the body, what was expected and what kind of thing was
+    /// found, but no value. It is permanent: the same body will not fit at the next attempt.
     pub fn body<'a, T: Deserialize<'a>>(&'a self) -> Result<T, HandlerError> {
-        serde_json::from_slice(&self.parts.body).map_err(|err| {
-            // Decoded once more to learn where: keeping track of the path would cost every body that fits.
-            let deserializer = &mut serde_json::Deserializer::from_slice(&self.parts.body);
-            let (path, err) = match serde_path_to_error::deserialize::<_, T>(deserializer) {
-                Err(err) => (err.path().to_string(), err.into_inner()),
-                Ok(_) => (".".to_owned(), err),
-            };
-            HandlerError::permanent(format!("the body of {} does not fit at {path:?}: {err}", self.command()))
-        })
+        tencent_chat::decode(&self.parts.body)
+            .map_err(|err| HandlerError::permanent(format_args!("{}: {err}", self.command())))
     }
 
     /// When it was received, by our clock.

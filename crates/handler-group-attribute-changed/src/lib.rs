@@ -1,10 +1,9 @@
 //! Makes one event of each `Group.CallbackAfterGroupAttrChanged`.
 //!
 //! Fields, and what the operations mean: <https://www.tencentcloud.com/document/product/1047/60394>. The page's table and
-//! its sample differ, so nothing but the JSON object itself is insisted on: a packet with fewer fields, or with more, is
-//! an event all the same, and what this handler does not know is kept under `extra`.
-
-use std::{borrow::Cow, collections::BTreeMap};
+//! its sample differ, so no field is insisted on: a packet with fewer fields, or with more, is an event all the same, and
+//! what its type does not know is kept under `extra`. A field of another kind than documented is not guessed at: such a
+//! packet becomes a dead letter of this handler.
 
 use async_trait::async_trait;
 use dispatcher_core::{
@@ -12,7 +11,11 @@ use dispatcher_core::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+use tencent_chat::{
+    Text,
+    group::{AfterGroupAttrChanged, GroupAttr, GroupType, OptionType},
+};
 
 inventory::submit! {
     handler!(GroupAttributeChangedConfig, "group-attribute-changed", ["Group.CallbackAfterGroupAttrChanged"])
@@ -40,22 +43,25 @@ struct GroupAttributeChanged;
 #[async_trait]
 impl Handler for GroupAttributeChanged {
     async fn handle(&self, callback: &Callback, _: &HandleContext) -> Result<Vec<NewEvent>, HandlerError> {
-        // Whatever a member is, it is passed on as it was written: nothing is insisted on, and no value is decoded.
-        let mut members: BTreeMap<Cow<'_, str>, &RawValue> = callback.body()?;
-        members.remove("CallbackCommand");
-        let has_event_time = callback.event_time().is_some();
-        if has_event_time {
-            // The event's own `time` says it. A value that is no time stays, so that nothing of the packet is lost.
-            members.remove("EventTime");
-        }
+        let body: AfterGroupAttrChanged<'_> = callback.body()?;
+        let mut extra = body.extra;
+        let time_source = match (callback.event_time(), body.event_time) {
+            // The event's own `time` says it.
+            (Some(_), _) => TimeSource::EventTime,
+            (None, event_time) => {
+                // What is no time stays, so that nothing of the packet is lost.
+                extra.extend(event_time.map(|number| ("EventTime".to_owned(), number.into())));
+                TimeSource::Received
+            }
+        };
         let data = GroupAttributesChanged {
-            group_id: members.remove("GroupId"),
-            group_type: members.remove("Type"),
-            operator: members.remove("Operator_Account"),
-            operation: members.remove("OptionType"),
-            attributes: members.remove("GroupAttr").filter(|attributes| attributes.get() != "null"),
-            time_source: if has_event_time { TimeSource::EventTime } else { TimeSource::Received },
-            extra: members,
+            group_id: body.group_id,
+            group_type: body.group_type,
+            operator: body.operator_account,
+            operation: body.option_type,
+            attributes: body.group_attr,
+            time_source,
+            extra,
         };
         Ok(vec![NewEvent::new(EVENT_TYPE, &data)?])
     }
@@ -66,25 +72,25 @@ impl Handler for GroupAttributeChanged {
 struct GroupAttributesChanged<'a> {
     /// The group.
     #[serde(skip_serializing_if = "Option::is_none")]
-    group_id: Option<&'a RawValue>,
+    group_id: Option<Text<'a>>,
     /// Its type, by the server's names: `Public`, `Community`, … – an open list.
     #[serde(skip_serializing_if = "Option::is_none")]
-    group_type: Option<&'a RawValue>,
+    group_type: Option<GroupType>,
     /// The account that changed the attributes.
     #[serde(skip_serializing_if = "Option::is_none")]
-    operator: Option<&'a RawValue>,
+    operator: Option<Text<'a>>,
     /// `set` replaces all attributes, `modify` adds or changes the listed ones, `delete` removes the listed ones, `clear`
     /// removes all; anything else is passed on as it came.
     #[serde(skip_serializing_if = "Option::is_none")]
-    operation: Option<&'a RawValue>,
+    operation: Option<OptionType>,
     /// `[{ key, value }]`, as received.
     #[serde(skip_serializing_if = "Option::is_none")]
-    attributes: Option<&'a RawValue>,
+    attributes: Option<Vec<GroupAttr<'a>>>,
     /// What the event's `time` is: `event_time`, Tencent's word, or `received`, when the packet had no usable time.
     time_source: TimeSource,
     /// What else the packet had.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    extra: BTreeMap<Cow<'a, str>, &'a RawValue>,
+    #[serde(skip_serializing_if = "Map::is_empty")]
+    extra: Map<String, Value>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Serialize)]

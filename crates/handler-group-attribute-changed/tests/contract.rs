@@ -4,20 +4,24 @@
 
 use std::time::{Duration, Instant};
 
-use dispatcher_core::{Event, HandleContext};
+use dispatcher_core::{Event, HandleContext, HandlerError};
 use dispatcher_testkit::{callback, check_handler, events, open_handler};
 use handler_group_attribute_changed as _;
 use serde_json::{Value, json};
 
 const COMMAND: &str = "Group.CallbackAfterGroupAttrChanged";
 
-async fn handle(body: &str) -> Event {
+async fn try_to_handle(body: &str) -> Result<Event, HandlerError> {
     let callback = callback(COMMAND, body);
     let handler = open_handler("group-attribute-changed", json!({})).await;
     let cx = HandleContext { deadline: Instant::now() + Duration::from_secs(60), attempt: 1, replay: false };
-    let new = handler.handle(&callback, &cx).await.unwrap();
+    let new = handler.handle(&callback, &cx).await?;
     assert_eq!(new.len(), 1);
-    events(1, "group-attribute-changed", &callback, &new).remove(0)
+    Ok(events(1, "group-attribute-changed", &callback, &new).remove(0))
+}
+
+async fn handle(body: &str) -> Event {
+    try_to_handle(body).await.unwrap()
 }
 
 fn data(event: &Event) -> Value {
@@ -70,8 +74,12 @@ async fn packets_with_fewer_or_more_fields_are_events_too() {
             }),
         ),
         (
-            r#"{"GroupId":"g","GroupAttr":null,"EventTime":"yesterday"}"#,
-            json!({ "group_id": "g", "time_source": "received", "extra": { "EventTime": "yesterday" } }),
+            r#"{"GroupId":"g","GroupAttr":null,"OptionType":"clear"}"#,
+            json!({ "group_id": "g", "operation": "clear", "time_source": "received" }),
+        ),
+        (
+            r#"{"GroupAttr":[{"key":"a","value":"1","since":7},{}]}"#,
+            json!({ "attributes": [{ "key": "a", "value": "1", "since": 7 }, {}], "time_source": "received" }),
         ),
         (
             r#"{"GroupId":"g","EventTime":-5}"#,
@@ -79,5 +87,25 @@ async fn packets_with_fewer_or_more_fields_are_events_too() {
         ),
     ] {
         assert_eq!(data(&handle(body).await), expected, "of {body}");
+    }
+}
+
+#[tokio::test]
+async fn a_field_of_another_kind_is_a_permanent_failure_that_says_where() {
+    for (body, expected) in [
+        (
+            r#"{"GroupId":"g","EventTime":"yesterday"}"#,
+            "Group.CallbackAfterGroupAttrChanged: the body does not fit at EventTime: \
+             expected an integer, as a number or in quotes, found a string that is none",
+        ),
+        (
+            r#"{"GroupAttr":[{"key":"a"},{"key":1}]}"#,
+            "Group.CallbackAfterGroupAttrChanged: the body does not fit at GroupAttr[1].key: \
+             expected a string, found a number",
+        ),
+    ] {
+        let failure = try_to_handle(body).await.unwrap_err().into_failure();
+        assert_eq!(failure.to_string(), expected);
+        assert!(failure.is_permanent());
     }
 }
