@@ -4,14 +4,17 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::command::{
-    consumers::{Consumers, Sinks},
-    dead_letters::DeadLetters,
-    journal::Journal,
-    list::{Callbacks, Events},
-    replay::Replay,
-    show::Show,
-    status::Status,
+use crate::{
+    command::{
+        consumers::{Consumers, Sinks},
+        dead_letters::DeadLetters,
+        handlers::Handlers,
+        journal::Journal,
+        list::{Callbacks, Events},
+        replay::Replay,
+        show::Show,
+        status::Status,
+    },
 };
 
 /// Takes Tencent Cloud Chat callbacks, makes them durable, and delivers what handlers make of them.
@@ -63,6 +66,9 @@ pub(crate) enum Verb {
     DeadLetters(DeadLetters),
     /// Deliver or handle again what the journal has
     Replay(Replay),
+    /// List handlers, and try one that decides as a shadow
+    Handlers(Handlers),
+    /// Ask a handler what it would have decided about callbacks that are in the journal
     /// List, pause and resume sinks
     Sinks(Sinks),
     /// List, rename and drop what the journal keeps a place for

@@ -14,6 +14,7 @@
 mod bundled;
 mod cli;
 mod command;
+mod decisions;
 mod dispatcher;
 mod listing;
 mod logging;
