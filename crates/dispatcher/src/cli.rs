@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::{
     command::{
+        backtest::Backtest,
         consumers::{Consumers, Sinks},
         dead_letters::DeadLetters,
         handlers::Handlers,
@@ -69,6 +70,7 @@ pub(crate) enum Verb {
     /// List handlers, and try one that decides as a shadow
     Handlers(Handlers),
     /// Ask a handler what it would have decided about callbacks that are in the journal
+    Backtest(Backtest),
     /// List, pause and resume sinks
     Sinks(Sinks),
     /// List, rename and drop what the journal keeps a place for

@@ -56,6 +56,7 @@ pub fn run(plugins: Plugins) -> ExitCode {
         Some(Verb::DeadLetters(args)) => ask(args.config(), &registry, |config| args.run(config)),
         Some(Verb::Replay(args)) => ask(args.config(), &registry, |config| args.run(config)),
         Some(Verb::Handlers(args)) => ask(args.config(), &registry, |config| args.run(config)),
+        Some(Verb::Backtest(args)) => ask(args.config(), &registry, |config| args.run(config)),
         Some(Verb::Sinks(args)) => ask(args.config(), &registry, |config| args.run(config)),
         Some(Verb::Consumers(args)) => ask(args.config(), &registry, |config| args.run(config)),
         Some(Verb::Journal(args)) => ask(args.config(), &registry, |config| args.run(config)),

@@ -2,6 +2,7 @@
 
 pub(crate) mod access;
 pub(crate) mod args;
+pub(crate) mod backtest;
 pub(crate) mod consumers;
 pub(crate) mod dead_letters;
 pub(crate) mod handlers;
