@@ -16,6 +16,7 @@ use crate::{
         show::Show,
         status::Status,
     },
+    decode::Decode,
 };
 
 /// Takes Tencent Cloud Chat callbacks, makes them durable, and delivers what handlers make of them.
@@ -55,6 +56,8 @@ pub(crate) enum Verb {
     Commands(Listing),
     /// Send a callback to a running dispatcher, signed as Tencent signs it
     Send(Send),
+    /// Decode bodies, and say what is not known in them and what is not there
+    Decode(Decode),
     /// Show how the dispatcher, its journal, its handlers and its sinks are
     Status(Status),
     /// List and search callbacks

@@ -15,6 +15,7 @@ mod bundled;
 mod cli;
 mod command;
 mod decisions;
+mod decode;
 mod dispatcher;
 mod listing;
 mod logging;

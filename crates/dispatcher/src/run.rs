@@ -41,6 +41,7 @@ pub fn run(plugins: Plugins) -> ExitCode {
         Some(Verb::Plugins(_)) => print(&listing::plugins(&registry)),
         Some(Verb::Commands(args)) if args.json => print(&format!("{:#}\n", listing::commands_json())),
         Some(Verb::Commands(_)) => print(&listing::commands()),
+        Some(Verb::Decode(args)) => args.run(),
         Some(Verb::Send(args)) => match send::send(&args, &registry) {
             Ok(true) => ExitCode::SUCCESS,
             Ok(false) => ExitCode::FAILURE,
