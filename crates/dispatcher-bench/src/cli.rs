@@ -4,7 +4,7 @@ use std::{env, path::PathBuf};
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use crate::{load::LoadPlan, scenario::Scenario};
+use crate::{decode::DecodeArgs, load::LoadPlan, scenario::Scenario};
 
 /// Measures the dispatcher beside plain programs that do the same without its promises, and against fixed bars.
 ///
@@ -68,6 +68,7 @@ pub(crate) struct Cli {
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
+    Decode(DecodeArgs),
     /// The load generator, which the benchmark starts by itself
     #[command(hide = true)]
     Load {

@@ -8,6 +8,7 @@ mod backlog;
 mod cli;
 mod configuration;
 mod dead_sink;
+mod decode;
 mod drain;
 mod figures;
 mod generator;
@@ -42,9 +43,14 @@ use crate::{
     report::Report,
 };
 
+/// The dispatcher's, so that `decode` compares what will be compared there.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match &cli.command {
+        Some(Command::Decode(args)) => decode::run(args),
         Some(Command::Load { plan }) => load::run(plan),
         None => benchmark(&cli),
     };
