@@ -428,7 +428,7 @@ fn answer(callback: &Callback, decisions: &[DecisionView], is_damaged: bool) -> 
         _ if !callback.command().wants_decision() => "acknowledged, once it was stored".to_owned(),
         Some(decision) => decision.text(),
         None if is_damaged => "the record of it is damaged".to_owned(),
-        None => "allowed: nobody was asked".to_owned(),
+        None => "allowed, as nobody was asked; or none, if whoever sent it hung up before".to_owned(),
     }
 }
 
