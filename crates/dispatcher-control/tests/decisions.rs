@@ -52,6 +52,12 @@ impl Place {
                     record(DecisionKind::Decided, result, &json),
                     Some(&whereabouts)
                 ));
+                // So many that those of its page are read in several steps.
+                let n_late = if n == 300 { 250 } else { 0 };
+                for _ in 0..n_late {
+                    let late = record(DecisionKind::Late, "dropped", r#"{"by":"h","took_us":3}"#);
+                    assert!(place.journal.attach(&whereabouts, late, callback.clone().into()));
+                }
                 for shadow in ["one", "two"].iter().filter(|_| n.is_multiple_of(300)) {
                     let json = format!(r#"{{"by":"{shadow}","answered":"{result}","took_us":3}}"#);
                     assert!(place.journal.attach(
