@@ -453,6 +453,10 @@ async fn a_handler_is_asked_about_what_was_decided_before() {
     for nth in 5..=44 {
         send(&tencent, nth, "hello").await;
     }
+    // No answer waits for the journal.
+    eventually("all of them in the journal", || {
+        (json(folder, &["status", "--json"])["journal"]["callbacks"]["last"] == 44).then_some(())
+    });
     let mut child = Command::new(program())
         .args(backtest(&["patient", "--json"]))
         .current_dir(folder)
