@@ -10,7 +10,11 @@ use dispatcher_core::{
 };
 use serde_json::Value;
 
-use crate::{PATIENCE, callback, events, sample};
+use crate::{
+    PATIENCE, callback,
+    deciding::{check_decisions, check_no_decision},
+    events, sample,
+};
 
 fn registry() -> Registry {
     dispatcher::registry(Plugins::default()).unwrap_or_else(|errors| panic!("{errors:#?}"))
@@ -45,7 +49,10 @@ pub async fn open_sink(name: &str, settings: Value) -> Box<dyn Sink> {
 /// - it selects commands that exist, and its `README.md` and `sample.toml` are there and right;
 /// - it takes the sample of every command it selects, and a body of `{}`, without a panic;
 /// - it returns the same events for the same callback, since their ids must be the same after a crash;
-/// - the events have a type, and data that is JSON.
+/// - the events have a type, and data that is JSON; one that only decides returns none;
+/// - of commands that want a decision, it decides about the sample, and about hundreds of bodies that lack something of it or
+///   have something else in its place, without a panic, without blocking, by its deadline, and only what the command knows;
+///   one that is not registered as deciding decides nothing.
 ///
 /// # Panics
 /// When it does not keep the contract.
@@ -64,9 +71,16 @@ pub async fn check_handler(name: &str, settings: Value, folder: &str) {
     let handler = open_handler(name, settings).await;
     let selected = tencent_chat::commands().iter().filter(|info| patterns.iter().any(|one| one.selects(info.name)));
     for info in selected {
+        if info.wants_decision() && plugin.role.decides() {
+            check_decisions(name, &handler, info).await;
+        } else if info.wants_decision() {
+            check_no_decision(name, &handler, info).await;
+        }
         let first = handle(&*handler, &sample(info.name)).await;
         let first = first.unwrap_or_else(|err| panic!("{name} fails on the sample of {}: {err}", info.name));
         check_events(name, &first);
+        let is_right = plugin.role.handles() || first.is_empty();
+        assert!(is_right, "{name} returns events, but is registered with `role = decide`");
         let again = handle(&*handler, &sample(info.name)).await.unwrap_or_else(|err| panic!("{name}: {err}"));
         assert_eq!(shape(&first), shape(&again), "{name} returns other events for the same {}", info.name);
         // It may refuse this one, but in words.

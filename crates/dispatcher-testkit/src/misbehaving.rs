@@ -1,27 +1,33 @@
-//! A sink and a handler, both called `misbehaving`, that do what a test tells them to.
+//! A sink and a handler, both called `misbehaving`, that do what a test tells them to; how the handler decides is in
+//! `misdeciding.rs`.
 //!
 //! They are registered like any plugin. A test finds the instance it has configured by the setting `control`, which it
 //! chooses: tests of one process run side by side, and each has its own.
 
 use std::{
     collections::HashMap,
-    sync::{LazyLock, Mutex, PoisonError},
+    num::NonZeroU64,
+    sync::{LazyLock, Mutex, PoisonError, atomic::AtomicU64},
     time::Duration,
 };
 
 use async_trait::async_trait;
 use dispatcher_core::{
-    Callback, DeliverContext, DeliveryError, Event, Failure, HandleContext, Handler, HandlerConfig, HandlerError,
-    NewEvent, OpenContext, OpenError, Outcome, Outcomes, Sink, SinkConfig, handler, sink,
+    Callback, DecideContext, Decision, DeliverContext, DeliveryError, Event, Failure, HandleContext, Handler,
+    HandlerConfig, HandlerError, NewEvent, OpenContext, OpenError, Outcome, Outcomes, Sink, SinkConfig, TimeSpan,
+    handler, sink,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::sync::watch;
 
-use crate::PATIENCE;
+use crate::{
+    PATIENCE,
+    misdeciding::{Misdeciding, Verdict},
+};
 
 inventory::submit! { sink!(MisbehavingConfig, "misbehaving", lanes = 4) }
-inventory::submit! { handler!(MisbehavingConfig, "misbehaving", ["*"]) }
+inventory::submit! { handler!(MisbehavingHandlerConfig, "misbehaving", ["*"], role = both) }
 
 /// What a misbehaving plugin does with each item.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
@@ -46,7 +52,7 @@ pub enum Behaviour {
     Panic,
 }
 
-/// The settings of both.
+/// The settings of the sink.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct MisbehavingConfig {
@@ -57,12 +63,39 @@ struct MisbehavingConfig {
     behaviour: Option<Behaviour>,
 }
 
+/// The settings of the handler: those of the sink, and how it decides.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct MisbehavingHandlerConfig {
+    /// Which [`Control`] it obeys.
+    control: String,
+    /// How it starts to handle. Default: it accepts.
+    #[serde(default)]
+    behaviour: Option<Behaviour>,
+    /// What it does when it decides. Default: it has no opinion.
+    #[serde(default)]
+    decide: Verdict,
+    /// How long it awaits before it does that. Default: not at all.
+    #[serde(default)]
+    decide_after: Option<TimeSpan>,
+    /// It does that with one callback of this many: with the second, the fourth … if it is 2. Default: with all.
+    #[serde(default)]
+    every: Option<NonZeroU64>,
+    /// It does that with callbacks whose body has this text in it. Default: with all.
+    #[serde(default)]
+    only: Option<String>,
+    /// What it does with the others, at once. Default: it has no opinion.
+    #[serde(default)]
+    otherwise: Verdict,
+}
+
 /// Steers the misbehaving plugins whose setting `control` is its name.
 #[derive(Clone)]
 pub struct Control {
     behaviour: watch::Sender<Behaviour>,
     taken: watch::Sender<Vec<String>>,
     tried: watch::Sender<u64>,
+    asked: watch::Sender<u64>,
 }
 
 impl Control {
@@ -75,6 +108,7 @@ impl Control {
             behaviour: watch::Sender::new(Behaviour::Accept),
             taken: watch::Sender::new(vec![]),
             tried: watch::Sender::new(0),
+            asked: watch::Sender::new(0),
         };
         all.entry(name.to_owned()).or_insert_with(new).clone()
     }
@@ -113,6 +147,16 @@ impl Control {
         assert!(matches!(waited, Ok(Ok(_))), "{n} tries were to be seen, and there were {}", *self.tried.borrow());
     }
 
+    /// Waits until the handler was asked to decide `n` times in all, whatever it said.
+    ///
+    /// # Panics
+    /// When it is not.
+    pub async fn wait_for_questions(&self, n: u64) {
+        let mut changes = self.asked.subscribe();
+        let waited = tokio::time::timeout(PATIENCE, changes.wait_for(|asked| *asked >= n)).await;
+        assert!(matches!(waited, Ok(Ok(_))), "{n} questions were to be seen, and there were {}", *self.asked.borrow());
+    }
+
     async fn act(&self, id: String, key: Option<&str>) -> Act {
         self.tried.send_modify(|tried| *tried += 1);
         let behaviour = self.behaviour.borrow().clone();
@@ -126,11 +170,16 @@ impl Control {
             Behaviour::Refuse => Act::Fail(Failure::permanent("told to refuse")),
             Behaviour::Down => Act::Down,
             Behaviour::Hang => std::future::pending().await,
-            Behaviour::Block => loop {
-                std::thread::park_timeout(Duration::from_secs(3600));
-            },
+            Behaviour::Block => block(),
             Behaviour::Panic => panic!("told to panic"),
         }
+    }
+}
+
+/// Keeps its thread for ever.
+pub(crate) fn block() -> ! {
+    loop {
+        std::thread::park_timeout(Duration::from_secs(3600));
     }
 }
 
@@ -140,14 +189,12 @@ enum Act {
     Down,
 }
 
-impl MisbehavingConfig {
-    fn control(&self) -> Control {
-        let control = Control::named(&self.control);
-        if let Some(behaviour) = &self.behaviour {
-            control.set(behaviour.clone());
-        }
-        control
+fn control(name: &str, behaviour: Option<&Behaviour>) -> Control {
+    let control = Control::named(name);
+    if let Some(behaviour) = behaviour {
+        control.set(behaviour.clone());
     }
+    control
 }
 
 #[async_trait]
@@ -155,20 +202,35 @@ impl SinkConfig for MisbehavingConfig {
     type Sink = Misbehaving;
 
     async fn open(&self, _: &OpenContext) -> Result<Misbehaving, OpenError> {
-        Ok(Misbehaving(self.control()))
+        Ok(Misbehaving(control(&self.control, self.behaviour.as_ref())))
     }
 }
 
 #[async_trait]
-impl HandlerConfig for MisbehavingConfig {
-    type Handler = Misbehaving;
+impl HandlerConfig for MisbehavingHandlerConfig {
+    type Handler = MisbehavingHandler;
 
-    async fn open(&self, _: &OpenContext) -> Result<Misbehaving, OpenError> {
-        Ok(Misbehaving(self.control()))
+    async fn open(&self, _: &OpenContext) -> Result<MisbehavingHandler, OpenError> {
+        let deciding = Misdeciding {
+            verdict: self.decide.clone(),
+            after: self.decide_after.map(TimeSpan::get),
+            every: self.every,
+            only: self.only.clone(),
+            otherwise: self.otherwise.clone(),
+        };
+        let control = control(&self.control, self.behaviour.as_ref());
+        Ok(MisbehavingHandler { control, deciding, n_selected: AtomicU64::new(0) })
     }
 }
 
 struct Misbehaving(Control);
+
+struct MisbehavingHandler {
+    control: Control,
+    deciding: Misdeciding,
+    /// How many callbacks were of those that it misbehaves with one in so many of.
+    n_selected: AtomicU64,
+}
 
 #[async_trait]
 impl Sink for Misbehaving {
@@ -195,9 +257,14 @@ impl Sink for Misbehaving {
 }
 
 #[async_trait]
-impl Handler for Misbehaving {
+impl Handler for MisbehavingHandler {
+    async fn decide(&self, callback: &Callback, _: &DecideContext) -> Result<Option<Decision>, HandlerError> {
+        self.control.asked.send_modify(|asked| *asked += 1);
+        self.deciding.decide(callback, &self.n_selected).await
+    }
+
     async fn handle(&self, callback: &Callback, _: &HandleContext) -> Result<Vec<NewEvent>, HandlerError> {
-        match self.0.act(callback.id().to_string(), callback.key().map(|key| &**key)).await {
+        match self.control.act(callback.id().to_string(), callback.key().map(|key| &**key)).await {
             Act::Take => Ok(vec![NewEvent::forwarding("misbehaving.handled")]),
             Act::Fail(failure) if failure.is_permanent() => Err(HandlerError::permanent(failure)),
             Act::Fail(failure) => Err(HandlerError::retry(failure)),

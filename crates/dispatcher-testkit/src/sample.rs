@@ -24,20 +24,34 @@ pub fn sample(command: &str) -> Callback {
 #[must_use]
 #[track_caller]
 pub fn callback(command: &str, body: &str) -> Callback {
-    let envelope = tencent_chat::inspect(body.as_bytes(), command);
-    let envelope = envelope.unwrap_or_else(|err| panic!("intake refuses this body of {command}: {err}"));
+    callback_from("iOS", command, body)
+}
+
+/// The same, sent from this platform (`OptPlatform`), such as `RESTAPI`.
+///
+/// # Panics
+/// When intake would refuse the body.
+#[must_use]
+#[track_caller]
+pub fn callback_from(platform: &str, command: &str, body: &str) -> Callback {
+    taken(platform, command, body).unwrap_or_else(|err| panic!("intake refuses this body of {command}: {err}"))
+}
+
+/// The callback, unless intake would refuse it.
+pub(crate) fn taken(platform: &str, command: &str, body: &str) -> Result<Callback, tencent_chat::EnvelopeError> {
+    let envelope = tencent_chat::inspect(body.as_bytes(), command)?;
     let id = CallbackId::mint();
-    Callback::new(CallbackParts {
+    Ok(Callback::new(CallbackParts {
         id,
         app: App::new(1_400_000_001, "main"),
         command: Command::new(command),
-        query: tencent_chat::query_string(1_400_000_001, command, Some("203.0.113.7"), Some("iOS"), None).into(),
+        query: tencent_chat::query_string(1_400_000_001, command, Some("203.0.113.7"), Some(platform), None).into(),
         body: Bytes::copy_from_slice(body.as_bytes()),
         received_at: Timestamp::now(),
         event_time: envelope.event_time.map(Timestamp::from_millis),
         key: envelope.key.map(Into::into),
         identity: envelope.tells_apart.then(|| u128::from_be_bytes(*id.as_bytes())),
-    })
+    }))
 }
 
 /// What the handler called `handler` made of `callback`, as a sink gets it; `seq` is that of the first.
