@@ -82,7 +82,7 @@ journal = "sometimes"
 path = "/proc/version/journal.db"
 sync = "off"
 
-[handlers.word-filter]
+[handlers.translate]
 sinks = ["archive"]
 
 [handlers.group-attribute-changed]

@@ -148,7 +148,7 @@ impl Reader<'_> {
         let (handlers, _) = self.instances("handlers", |source, path, name, table, registry| {
             plugins::handler(source, path, name, table, registry, &cx)
         });
-        self.check_references(&references, &sink_names, &apps);
+        self.check_references(&references, &sink_names, &apps, &handlers);
         self.check_what_sinks_take(&handlers, &sinks);
         let (log, intake, journal) = (log?, intake?, journal?);
         Some(Config { intake, apps, commands, journal, handlers, sinks, log, warnings: vec![], places: None })
@@ -369,7 +369,15 @@ impl Reader<'_> {
         }
     }
 
-    fn check_references(&mut self, references: &[References], sink_names: &[String], apps: &[AppSection]) {
+    fn check_references(
+        &mut self,
+        references: &[References],
+        sink_names: &[String],
+        apps: &[AppSection],
+        handlers: &[HandlerInstance],
+    ) {
+        let deciding = handlers.iter().filter(|handler| handler.plugin.role.decides());
+        let deciding: Vec<&str> = deciding.map(|handler| &*handler.name).collect();
         let known_sinks: Vec<&str> = sink_names.iter().map(String::as_str).collect();
         let known_apps: Vec<&str> = apps.iter().map(|app| app.name.as_str()).collect();
         for References { handler, sinks, apps } in references {
@@ -384,7 +392,7 @@ impl Reader<'_> {
                     self.source.error(&at, format!("{name:?} is named twice; write it once"));
                 }
             }
-            if sinks.is_empty() {
+            if sinks.is_empty() && !deciding.contains(&&**handler) {
                 self.source.warn(&path, "no sinks: its events go nowhere; write sinks = [\"…\"]");
             }
             for (idx, name) in apps.iter().filter(|(_, name)| !known_apps.contains(&name.as_str())) {

@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use dispatcher_core::{Callback, DecisionResult, Purpose};
 use dispatcher_journal::DecisionRecord;
-use tencent_chat::{DecisionRules, Reply};
+use tencent_chat::{DecisionRules, Reply, ReplyFamily};
 
 use crate::{
     Fallback,
@@ -148,7 +148,11 @@ impl<'a> Chain<'a> {
 
     pub(crate) fn answer(self, shadows: Vec<Arc<Decider>>, within: Duration) -> Answer {
         let result = DecisionResult::of(self.rules.family, &self.reply);
-        let reply = self.raw.unwrap_or_else(|| self.reply.to_json().into());
+        let reply = self.raw.unwrap_or_else(|| match (result, self.rules.family) {
+            (_, ReplyFamily::FriendRequest | ReplyFamily::Signal) => self.reply.to_json().into(),
+            (DecisionResult::Allowed, _) => Bytes::from_static(tencent_chat::OK.as_bytes()),
+            _ => self.reply.to_json().into(),
+        });
         let record = (!self.steps.is_empty() || result != DecisionResult::Allowed).then(|| {
             let text = (result != DecisionResult::Allowed).then(|| std::str::from_utf8(&reply).unwrap_or_default());
             record::answered(result, self.by, self.begun.elapsed(), &self.steps, text)

@@ -14,7 +14,7 @@ use dispatcher_cell::Cell;
 use dispatcher_core::{Callback, Command, Decision, DecisionResult, Purpose, Timestamp};
 use dispatcher_journal::{Journal, Place};
 use serde::Serialize;
-use tencent_chat::{Reply, decision_rules};
+use tencent_chat::{DecisionRules, Reply, decision_rules};
 use tokio::{sync::Notify, time::timeout};
 use tracing::warn;
 
@@ -34,8 +34,8 @@ pub struct Deciders {
 
 struct Inner {
     deciders: Vec<Arc<Decider>>,
-    /// By the place of the command in the catalogue.
-    plans: Vec<Plan>,
+    /// By the place of the command in the catalogue; none for those that want no decision.
+    plans: Vec<Option<Plan>>,
     within: Duration,
     /// Where they are kept open, and where what comes after an answer runs.
     cell: Cell,
@@ -44,8 +44,9 @@ struct Inner {
 }
 
 /// Who decides about a command, in order, and what is decided if nobody does.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 struct Plan {
+    rules: &'static DecisionRules,
     deciders: Vec<Arc<Decider>>,
     default: Fallback,
 }
@@ -108,13 +109,11 @@ impl Deciders {
         deciders.sort_by(|a, b| (a.instance.options.order, &a.name).cmp(&(b.instance.options.order, &b.name)));
         let plan = |info: &'static tencent_chat::CommandInfo| {
             let selects = |decider: &&Arc<Decider>| decider.instance.route.selects_command(&Command::new(info.name));
-            if !info.wants_decision() {
-                return Plan::default();
-            }
+            let of_reply = decision_rules(info.name)?;
             let rules = defaults.iter().filter(|rule| rule.commands.selects(info.name));
             let default =
                 rules.max_by_key(|rule| rule.commands.narrowness()).map_or(Fallback::Allow, |rule| rule.decision);
-            Plan { deciders: deciders.iter().filter(selects).cloned().collect(), default }
+            Some(Plan { rules: of_reply, deciders: deciders.iter().filter(selects).cloned().collect(), default })
         };
         let plans = tencent_chat::commands().iter().map(plan).collect();
         for decider in &deciders {
@@ -141,11 +140,11 @@ impl Deciders {
     ///
     /// Dropped before it is back, it takes with it what it has begun.
     pub async fn decide(&self, callback: &Callback, deadline: Instant) -> Answer {
-        let (Some(rules), Some(plan)) = (decision_rules(callback.command().as_str()), self.plan_of(callback)) else {
+        let Some(plan) = self.plan_of(callback.command().as_str()) else {
             let reply = Bytes::from_static(tencent_chat::OK.as_bytes());
             return Answer { reply, result: DecisionResult::Allowed, record: None, afterwards: None };
         };
-        let mut chain = Chain::new(rules, callback);
+        let mut chain = Chain::new(plan.rules, callback);
         let (mut shadows, mut is_asked) = (Vec::new(), false);
         for decider in &plan.deciders {
             if !decider.instance.route.selects_app(callback.app()) {
@@ -206,8 +205,7 @@ impl Deciders {
     /// Who decides about this command; `None` for one that wants no decision.
     #[must_use]
     pub fn plan(&self, command: &str) -> Option<CommandPlan> {
-        decision_rules(command)?;
-        let plan = self.plan_at(command)?;
+        let plan = self.plan_of(command)?;
         let deciders = plan.deciders.iter().map(|decider| (decider.name.to_string(), decider.is_shadow())).collect();
         Some(CommandPlan { deciders, default: plan.default })
     }
@@ -253,12 +251,8 @@ impl Deciders {
         self.inner.deciders.iter().find(|decider| &*decider.name == name)
     }
 
-    fn plan_of(&self, callback: &Callback) -> Option<&Plan> {
-        self.plan_at(callback.command().as_str())
-    }
-
-    fn plan_at(&self, command: &str) -> Option<&Plan> {
+    fn plan_of(&self, command: &str) -> Option<&Plan> {
         let idx = tencent_chat::commands().binary_search_by(|info| info.name.cmp(command)).ok()?;
-        self.inner.plans.get(idx)
+        self.inner.plans.get(idx)?.as_ref()
     }
 }

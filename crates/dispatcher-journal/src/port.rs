@@ -253,6 +253,8 @@ impl PortQueue {
     /// The writer is gone: fails what waits, wherever it got to.
     pub(crate) fn abort(&self, err: AppendError) {
         let _ = self.lost.set(err);
+        // They may hold what holds this.
+        drop(mem::take(&mut lock(&self.inbox).appends));
         self.waker.wake();
     }
 

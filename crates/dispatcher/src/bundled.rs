@@ -4,5 +4,13 @@ use crate::Plugins;
 
 /// The bundled plugins.
 pub(crate) fn bundled() -> Plugins {
-    crate::plugins! { handler_forward, handler_group_attribute_changed, sink_file, sink_http, sink_log }
+    crate::plugins! {
+        handler_forward,
+        handler_group_attribute_changed,
+        handler_loop_guard,
+        handler_word_filter,
+        sink_file,
+        sink_http,
+        sink_log,
+    }
 }

@@ -12,6 +12,10 @@ use crate::{
 /// again loses nothing, at any level: what a type does not know it keeps in its `extra`. What may change is the
 /// spelling: the order of members; integers in quotes become numbers; `null` for a known field becomes absence; and a
 /// number that fits neither 64 bits nor an `f64` exactly is rounded to the latter where the type does not know it.
+///
+/// A known field that occurs twice in one object is an error, for the next reader may take the other one.
+///
+/// `Debug` shows everything, what people wrote included: it is for tests, not for logs.
 pub trait TypedBody<'a>: Deserialize<'a> + Serialize {
     /// The command whose body it is.
     const COMMAND: &'static str;

@@ -68,6 +68,16 @@ impl<'de> Wire<'de> for Value {
     }
 }
 
+impl<'de, T: Wire<'de>> Wire<'de> for Box<T> {
+    fn read<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        T::read(deserializer).map(Box::new)
+    }
+
+    fn survey_into(&self, surveyor: &mut Surveyor) {
+        (**self).survey_into(surveyor);
+    }
+}
+
 impl<'de, T: Wire<'de>> Wire<'de> for Vec<T> {
     fn read<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Elements<T>(PhantomData<T>);

@@ -73,7 +73,8 @@ fn is_kept(read: &Value, written: &Value) -> bool {
             read.len() == written.len() && read.iter().zip(written).all(|(read, written)| is_kept(read, written))
         }
         (Value::String(read), Value::Number(written)) => {
-            read.parse().ok() == written.as_i64() || read.parse().ok() == written.as_u64()
+            let is_signed = written.as_i64().is_some_and(|integer| read.parse() == Ok(integer));
+            is_signed || written.as_u64().is_some_and(|integer| read.parse() == Ok(integer))
         }
         (Value::Number(read), Value::Number(written)) => read == written || read.as_f64() == written.as_f64(),
         _ => read == written,

@@ -371,6 +371,10 @@ fn a_page_of_records_that_cannot_be_written_costs_nothing_else() {
     let check = journal.reader().unwrap().check(|_| std::ops::ControlFlow::Continue(())).unwrap();
     assert_eq!((check.callbacks.intact, check.callbacks.damaged), (32, vec![]));
     assert!(!check.decisions.damaged.is_empty());
+    // The copy has all but those.
+    let copy = place.folder.path().join("copy.db");
+    let made = journal.reader().unwrap().backup(&copy, |_| std::ops::ControlFlow::Continue(())).unwrap();
+    assert_eq!((made.callbacks, made.events, made.decisions, made.unreadable > 0), (32, 30, 0, true));
     // Nor does it hold up retention.
     commit(&journal, Commit { consumer: CONSUMER.into(), checkpoint: Some(32), ..Commit::default() }).unwrap();
     journal.close();

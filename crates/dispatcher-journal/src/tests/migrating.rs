@@ -1,4 +1,4 @@
-//! Files of earlier formats, each written by the program that was released with it, and opened by this one.
+//! Files of earlier formats, each written by the code that was released with it, and opened by this.
 //!
 //! Each released format has a file in `tests/fixtures`, a line in `FIXTURES`, and what has come to it since in `compare`.
 
