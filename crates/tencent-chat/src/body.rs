@@ -10,7 +10,7 @@ use crate::{
 ///
 /// A field that Tencent does not promise is an `Option`, which is nearly every field. Decoding a body and encoding it
 /// again loses nothing, at any level: what a type does not know it keeps in its `extra`. What may change is the
-/// spelling: the order of members; integers in quotes become numbers; `null` for a known field becomes absence; and a
+/// spelling: the order of members; integers in quotes become numbers; `null` for a known field becomes absence, and so does an empty text for an integer; and a
 /// number that fits neither 64 bits nor an `f64` exactly is rounded to the latter where the type does not know it.
 ///
 /// A known field that occurs twice in one object is an error, for the next reader may take the other one.

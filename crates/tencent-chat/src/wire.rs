@@ -18,6 +18,11 @@ pub(crate) trait Wire<'de>: Sized {
     /// Reads it.
     fn read<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error>;
 
+    /// Reads it where it may be missing, and knows what else stands for that.
+    fn read_nullable<D: Deserializer<'de>>(deserializer: D) -> Result<Option<Self>, D::Error> {
+        Self::read(deserializer).map(Some)
+    }
+
     /// Notes what is unknown or absent inside it. Most values have no inside.
     fn survey_into(&self, _: &mut Surveyor) {}
 }
@@ -146,7 +151,7 @@ impl<'de, T: Wire<'de>> Visitor<'de> for NullableSeed<T> {
     }
 
     fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Option<T>, D::Error> {
-        T::read(deserializer).map(Some)
+        T::read_nullable(deserializer)
     }
 }
 
@@ -157,25 +162,36 @@ macro_rules! integer {
     ($($integer:ty),*) => { $(
         impl<'de> Wire<'de> for $integer {
             fn read<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let integer = Self::read_nullable(deserializer)?;
+                integer.ok_or_else(|| de::Error::invalid_value(Unexpected::Str(""), &INTEGER))
+            }
+
+            /// A page calls an integer that is not there "empty": an empty text is none.
+            fn read_nullable<D: Deserializer<'de>>(deserializer: D) -> Result<Option<Self>, D::Error> {
                 struct Lenient;
 
                 impl Visitor<'_> for Lenient {
-                    type Value = $integer;
+                    type Value = Option<$integer>;
 
                     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                         f.write_str(INTEGER)
                     }
 
-                    fn visit_i64<E: de::Error>(self, integer: i64) -> Result<$integer, E> {
-                        integer.try_into().map_err(|_| E::invalid_value(Unexpected::Signed(integer), &INTEGER))
+                    fn visit_i64<E: de::Error>(self, integer: i64) -> Result<Self::Value, E> {
+                        let fits = integer.try_into().map(Some);
+                        fits.map_err(|_| E::invalid_value(Unexpected::Signed(integer), &INTEGER))
                     }
 
-                    fn visit_u64<E: de::Error>(self, integer: u64) -> Result<$integer, E> {
-                        integer.try_into().map_err(|_| E::invalid_value(Unexpected::Unsigned(integer), &INTEGER))
+                    fn visit_u64<E: de::Error>(self, integer: u64) -> Result<Self::Value, E> {
+                        let fits = integer.try_into().map(Some);
+                        fits.map_err(|_| E::invalid_value(Unexpected::Unsigned(integer), &INTEGER))
                     }
 
-                    fn visit_str<E: de::Error>(self, text: &str) -> Result<$integer, E> {
-                        text.parse().map_err(|_| E::invalid_value(Unexpected::Str(text), &INTEGER))
+                    fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
+                        if text.is_empty() {
+                            return Ok(None);
+                        }
+                        text.parse().map(Some).map_err(|_| E::invalid_value(Unexpected::Str(text), &INTEGER))
                     }
                 }
 
@@ -193,6 +209,12 @@ mod tests {
 
     fn integer(json: &str) -> Option<i64> {
         i64::read(&mut serde_json::Deserializer::from_str(json)).ok()
+    }
+
+    #[test]
+    fn an_empty_text_is_no_integer_where_there_may_be_none() {
+        let nullable = |json| i64::read_nullable(&mut serde_json::Deserializer::from_str(json)).ok();
+        assert_eq!((nullable(r#""""#), nullable("7"), nullable(r#""x""#)), (Some(None), Some(Some(7)), None));
     }
 
     #[test]

@@ -60,7 +60,7 @@ fn is_kept(before: &Value, after: &Value) -> bool {
         (Value::Object(before), Value::Object(after)) => {
             let kept = |(name, value): (&String, &Value)| match after.get(name) {
                 Some(after) => is_kept(value, after),
-                None => value.is_null(),
+                None => value.is_null() || value == "",
             };
             before.iter().all(kept) && after.keys().all(|name| before.contains_key(name))
         }
