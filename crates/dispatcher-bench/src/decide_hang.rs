@@ -10,8 +10,7 @@ use crate::{
     cli::Cli,
     configuration::intake,
     figures::{
-        CPU_US, HUNG_LONGEST_MS, HUNG_OTHERWISE, LONGEST_MS, OTHERS, P50_MS, P99_MS, PEAK_RSS_MIB, PER_SECOND,
-        UNDECIDED, Values,
+        CPU_US, HUNG_LONGEST_MS, HUNG_OTHERWISE, LONGEST_MS, OTHERS, P50_MS, P99_MS, PEAK_RSS_MIB, UNDECIDED, Values,
     },
     load::{Load, LoadPlan, PartLoad, Span},
     load_process::LoadProcess,
@@ -71,7 +70,6 @@ pub(crate) async fn measure(cli: &Cli, programs: &Programs) -> Result<Values> {
     say_unexpected("rewritten", rewritten);
     say_unexpected("refused", refused);
     values.extend([
-        (PER_SECOND, load.requests as f64 / load.seconds),
         (LONGEST_MS, longest.as_secs_f64() * 1e3),
         (HUNG_LONGEST_MS, hung.longest_us / 1e3),
         (HUNG_OTHERWISE, hung.unexpected as f64),

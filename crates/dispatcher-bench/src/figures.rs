@@ -138,7 +138,6 @@ fn specs(scenario: Scenario) -> &'static [Spec] {
             (HUNG_OTHERWISE, "the half that hangs: answers not the default", Itself, Some(AtMost(0.0))),
             (P50_MS, "the half that is decided: p50 ms", Itself, None),
             (P99_MS, "the half that is decided: p99 ms", Itself, None),
-            (PER_SECOND, "callbacks/s", Itself, None),
             (CPU_US, "CPU µs per callback", Itself, None),
             (PEAK_RSS_MIB, "peak RSS MiB", Itself, None),
         ],
