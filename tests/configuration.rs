@@ -271,3 +271,20 @@ fn a_taken_port_is_named_with_its_line() {
     );
     assert!(!folder.path().join("data").exists(), "the journal is not touched");
 }
+
+#[test]
+fn deciders_are_told_what_they_take() {
+    check(
+        &format!(
+            "{APP}[handlers.everything]\ntype = \"forward\"\nif_late = \"allow\"\nsinks = [\"one\"]\n\
+             [handlers.word-filter]\nwords = [\"x\"]\nlanes = 3\norder = \"first\"\nif_busy = \"drop\"\nlate_wait = \"2h\"\n\
+             emit = [\"refusals\"]\n\
+             [handlers.service]\ntype = \"endpoint\"\nurl = \"http://8.8.8.8/\"\nif_failed = \"refuse\"\nmax_in_flight = 0\n\
+             [commands.\"Chatbot.*\"]\ndefault_decision = \"refuse\"\n\
+             [commands.\"State.*\"]\ndefault_decision = \"refuse\"\n\
+             [sinks.one]\ntype = \"log\"\n"
+        ),
+        78,
+        include_str!("configuration/deciders.txt"),
+    );
+}

@@ -36,7 +36,7 @@ fn every_bundled_plugin_is_listed_with_its_settings() {
     let names = |kind: &str| -> Vec<String> {
         listed[kind].as_array().unwrap().iter().map(|plugin| plugin["name"].as_str().unwrap().to_owned()).collect()
     };
-    assert_eq!(names("handlers"), ["forward", "group-attribute-changed", "loop-guard", "word-filter"]);
+    assert_eq!(names("handlers"), ["endpoint", "forward", "group-attribute-changed", "loop-guard", "word-filter"]);
     assert_eq!(names("sinks"), ["file", "http", "log"]);
     for plugin in listed["handlers"].as_array().unwrap().iter().chain(listed["sinks"].as_array().unwrap()) {
         for member in ["crate", "version", "description"] {

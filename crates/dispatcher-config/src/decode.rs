@@ -193,7 +193,8 @@ fn wanted(expected: &str) -> String {
         return wanted(expected) + OR_OFF;
     }
     match expected {
-        "u8" | "u16" | "u32" | "u64" | "usize" | "i64" => "a whole number, 0 or more".into(),
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number, 0 or more".into(),
+        "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number".into(),
         "f32" | "f64" => "a number".into(),
         "a boolean" => "true or false".into(),
         // The second is what serde says of a choice.

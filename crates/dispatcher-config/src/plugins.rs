@@ -3,7 +3,7 @@
 use std::{num::NonZeroUsize, sync::Arc};
 
 use dispatcher_core::{
-    CheckContext, CommandPattern, HandlerPlugin, HandlerSettings, Lanes, PhaseFilter, Rate, Registry, Route,
+    CheckContext, CommandPattern, HandlerPlugin, HandlerSettings, Lanes, PhaseFilter, Rate, Registry, Role, Route,
     SettingError, SinkPlugin, SinkSettings,
 };
 use schemars::JsonSchema;
@@ -89,12 +89,15 @@ struct SinkKeys {
     rate: Option<Rate>,
 }
 
+/// The keys for what a handler does with callbacks from the journal, which one that only decides has none of.
+const CONSUMER_KEYS: [&str; 5] = ["attempts", "backoff", "give_up_after", "lanes", "start"];
+
 /// The names of the keys of [`HandlerKeys`] and of [`SinkKeys`]; a test holds them equal.
 const HANDLER_KEYS: [&str; 6] = ["apps", "commands", "except", "phase", "sinks", "type"];
 const SINK_KEYS: [&str; 4] = ["batch", "order", "rate", "type"];
 
 /// How many callbacks go to a handler's cell at once: it saves most of the way there, and a slow handler's batch is cut
-/// short.
+/// short. A handler that waits for others gets them one by one.
 const HANDLER_BATCH: usize = 64;
 const HANDLER_LANES: usize = 4;
 const SINK_BATCH: usize = 512;
@@ -122,7 +125,21 @@ pub(crate) fn handler(
         return None;
     };
     let decode = |section: &Value| plugin.decode(section);
-    let known = [&*parts.known, &DECIDE_KEYS].concat();
+    let known: Vec<&str> = match plugin.role {
+        Role::Decide => {
+            parts.known.iter().filter(|key| !CONSUMER_KEYS.contains(key)).chain(&DECIDE_KEYS).copied().collect()
+        }
+        Role::Handle => parts.known.clone(),
+        Role::Both => [&*parts.known, &DECIDE_KEYS].concat(),
+    };
+    if !plugin.role.handles() {
+        for key in parts.written.iter().filter(|key| CONSUMER_KEYS.contains(&key.as_str())) {
+            let what = format!(
+                "a handler of type {plugin_name:?} decides and has nothing to do afterwards; leave this key out"
+            );
+            source.error(&path.key(key), what);
+        }
+    }
     let settings = decode::plugin(source, path, parts.plugin, &plugin.schema(), &known, decode);
     let settings = checked(source, path, settings, |settings| settings.check(cx));
     if !plugin.role.decides() {
@@ -148,7 +165,8 @@ pub(crate) fn handler(
     };
     let except = patterns(source, &path.key("except"), &keys.except);
     let enabled = run.enabled;
-    let run = run.settings(source, path, HANDLER_LANES, HANDLER_BATCH);
+    let (lanes, batch) = plugin.lanes.map_or((HANDLER_LANES, HANDLER_BATCH), |lanes| (lanes, 1));
+    let run = run.settings(source, path, lanes, batch);
     let route = Route { commands, except, apps: keys.apps, phase: keys.phase.unwrap_or(plugin.phase) };
     let decide = decide.map(|decide| decide.settings(source, path, &route, plugin, &keys.sinks));
     Some(HandlerInstance {
@@ -240,6 +258,8 @@ struct Parts<K> {
     run: Option<RunKeys>,
     keys: Option<K>,
     plugin: Map<String, Value>,
+    /// The names of those of `run` that are written.
+    written: Vec<String>,
     /// The names of the keys of `run` and `keys`.
     known: Vec<&'static str>,
 }
@@ -253,6 +273,7 @@ impl<K: DeserializeOwned + JsonSchema> Parts<K> {
         let (run, rest) = split(table, &RUN_KEYS);
         let (keys, plugin) = split(rest, names);
         Parts {
+            written: run.keys().cloned().collect(),
             r#type: keys.get("type").cloned(),
             run: decode::section(source, path, run),
             keys: decode::section(source, path, keys),

@@ -81,8 +81,8 @@ pub enum StartAt {
 pub(crate) struct RunKeys {
     /// Whether it runs. Default true; what is switched off keeps its place in the journal.
     pub(crate) enabled: bool,
-    /// How many callbacks or deliveries are under way at once, each of another key. Default: 4 for handlers, the plugin's
-    /// for sinks.
+    /// How many callbacks or deliveries are under way at once, each of another key. Default: the plugin's, which is 4 for most
+    /// handlers.
     pub(crate) lanes: Option<NonZeroUsize>,
     /// How often a callback or event is tried before it becomes a dead letter, or `"off"`: as often as it takes. Default
     /// 20; an outage of a whole sink does not count.

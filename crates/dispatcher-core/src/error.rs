@@ -78,27 +78,64 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Why a handler could not make events of a callback.
+/// Why a handler could not decide about a callback, or make events of it.
 ///
 /// Any error can be raised with `?`; it then counts as one that trying again may help.
-#[derive(Clone, PartialEq, Eq)]
-pub struct HandlerError(Failure);
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HandlerError {
+    failure: Failure,
+    is_down: bool,
+}
 
 impl HandlerError {
     /// Trying again may help: it will be, after backoff, while attempts last.
     pub fn retry(message: impl fmt::Display) -> HandlerError {
-        HandlerError(Failure::retry(message))
+        Failure::retry(message).into()
     }
 
     /// Trying again cannot help: the callback becomes a dead letter of this handler, and of this handler only.
     pub fn permanent(message: impl fmt::Display) -> HandlerError {
-        HandlerError(Failure::permanent(message))
+        Failure::permanent(message).into()
+    }
+
+    /// The handler itself does not work now, whatever callback it is given: what it depends on cannot be reached, or asks to
+    /// be left alone. It is then *down*: it is tried with its oldest callback after backoff until that works, and no callback
+    /// loses an attempt.
+    pub fn down(message: impl fmt::Display) -> HandlerError {
+        HandlerError { failure: Failure::retry(message), is_down: true }
+    }
+
+    /// Keeps what somebody else answered beside the message; see [`Failure::with_response`].
+    #[must_use]
+    pub fn with_response(mut self, status: u16, excerpt: impl Into<String>) -> HandlerError {
+        self.failure = self.failure.with_response(status, excerpt);
+        self
+    }
+
+    /// Somebody asked to be left alone for `wait`; see [`Failure::retry_after`].
+    #[must_use]
+    pub fn retry_after(mut self, wait: Duration) -> HandlerError {
+        self.failure = self.failure.retry_after(wait);
+        self
+    }
+
+    /// Whether it is the handler's own failure, and no callback's.
+    #[must_use]
+    pub fn is_down(&self) -> bool {
+        self.is_down
     }
 
     /// The failure it stands for.
     #[must_use]
     pub fn into_failure(self) -> Failure {
-        self.0
+        self.failure
+    }
+}
+
+/// The failure of one callback.
+impl From<Failure> for HandlerError {
+    fn from(failure: Failure) -> HandlerError {
+        HandlerError { failure, is_down: false }
     }
 }
 
@@ -109,15 +146,9 @@ impl<E: std::error::Error> From<E> for HandlerError {
     }
 }
 
-impl fmt::Debug for HandlerError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.0, f)
-    }
-}
-
 impl fmt::Display for HandlerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(&self.0, f)
+        fmt::Display::fmt(&self.failure, f)
     }
 }
 

@@ -101,7 +101,7 @@ impl NewEvent {
 /// [`write_json`](Event::write_json).
 #[derive(Clone, Debug)]
 pub struct Event {
-    /// Its place in the journal's stream of events: later events have larger numbers.
+    /// Its place in the journal's stream of events: later events have larger numbers. 0: it is in no journal.
     pub seq: u64,
     /// The handler that emitted it.
     pub handler: Arc<str>,
@@ -197,7 +197,9 @@ impl Event {
             out.extend_from_slice(br#","partitionkey":"#);
             write_string(out, &key);
         }
-        let _ = write!(out, r#","sequence":"{:020}""#, self.seq);
+        if self.seq > 0 {
+            let _ = write!(out, r#","sequence":"{:020}""#, self.seq);
+        }
         let query = callback.parsed_query();
         if let Some(client_ip) = query.client_ip {
             out.extend_from_slice(br#","clientip":"#);
@@ -323,12 +325,13 @@ mod tests {
     #[test]
     fn what_it_does_not_have_is_left_out() {
         let mut event = event("{}", "SdkAppid=1");
+        event.seq = 0;
         event.key = None;
         event.replay = true;
         let mut out = Vec::new();
         event.write_json(&mut out);
         let got: Value = serde_json::from_slice(&out).unwrap();
-        for absent in ["subject", "partitionkey", "clientip", "optplatform"] {
+        for absent in ["sequence", "subject", "partitionkey", "clientip", "optplatform"] {
             assert!(got.get(absent).is_none(), "{absent} is there: {got}");
         }
         assert_eq!(got["replay"], json!(true));

@@ -81,7 +81,8 @@ pub trait Handler: Send + Sync + 'static {
     /// on a thread of its own: blocking it delays this handler and nothing else.
     ///
     /// # Errors
-    /// See [`HandlerError`]: a failure takes one of the callback's attempts, a permanent one makes it a dead letter.
+    /// See [`HandlerError`]: a failure takes one of the callback's attempts, a permanent one makes it a dead letter, and one of
+    /// the handler itself (`down`) harms no callback.
     async fn handle(&self, _: &Callback, _: &HandleContext) -> Result<Vec<NewEvent>, HandlerError> {
         Ok(vec![])
     }
@@ -134,6 +135,9 @@ pub struct HandlerPlugin {
     pub phase: PhaseFilter,
     /// Whether it decides, handles, or does both.
     pub role: Role,
+    /// How many lanes it has unless the configuration says otherwise, where it mostly waits for somebody else: it then gets its
+    /// callbacks one by one, so that they wait side by side. `None`: a few lanes, and many callbacks at once.
+    pub lanes: Option<usize>,
     /// Where it comes from.
     pub origin: Origin,
     decode: fn(&Value) -> Result<Arc<dyn HandlerSettings>, SettingError>,
@@ -151,7 +155,7 @@ impl HandlerPlugin {
         origin: Origin,
     ) -> HandlerPlugin {
         let (phase, role) = (PhaseFilter::Any, Role::Handle);
-        HandlerPlugin { name, commands, phase, role, origin, decode: decode::<C>, schema: schema::<C> }
+        HandlerPlugin { name, commands, phase, role, lanes: None, origin, decode: decode::<C>, schema: schema::<C> }
     }
 
     /// With this phase.
@@ -165,6 +169,13 @@ impl HandlerPlugin {
     #[must_use]
     pub const fn role(mut self, role: Role) -> HandlerPlugin {
         self.role = role;
+        self
+    }
+
+    /// With so many lanes, and callbacks one by one.
+    #[must_use]
+    pub const fn lanes(mut self, lanes: usize) -> HandlerPlugin {
+        self.lanes = Some(lanes);
         self
     }
 
@@ -227,8 +238,8 @@ fn schema<C: HandlerConfig>() -> Schema {
 }
 
 /// Describes a handler for [`inventory::submit!`](https://docs.rs/inventory): its settings type, its name, the commands
-/// it selects by default, `phase = before` or `phase = after` if it does not select both, and `role = decide` or `role = both`
-/// if it decides.
+/// it selects by default, `phase = before` or `phase = after` if it does not select both, `role = decide` or `role = both` if it
+/// decides, and `lanes = 16` or another number if it waits for others while it handles.
 ///
 /// ```
 /// # use async_trait::async_trait;
@@ -269,7 +280,8 @@ macro_rules! handler {
     (@role decide) => { $crate::Role::Decide };
     (@role handle) => { $crate::Role::Handle };
     (@role both) => { $crate::Role::Both };
-    ($config:ty, $name:literal, [$($command:literal),+ $(,)?] $(, $key:ident = $value:ident)* $(,)?) => {
+    (@lanes $lanes:literal) => { $lanes };
+    ($config:ty, $name:literal, [$($command:literal),+ $(,)?] $(, $key:ident = $value:tt)* $(,)?) => {
         $crate::HandlerPlugin::new::<$config>($name, &[$($command),+], $crate::origin!())
             $(.$key($crate::handler!(@$key $value)))*
     };

@@ -187,6 +187,14 @@ impl Worker for HandlerWorker {
                 self.reopen(&slot);
                 None
             }
+            Ok(Ended::Down(failure)) => {
+                let outcomes = progress.take(None);
+                // What came before it counts; what it could not do comes again, and says so then.
+                if outcomes.is_empty() {
+                    return ((), Report::Down { error: failure.to_string(), wait: failure.wait(), alone: false });
+                }
+                return ((), Report::Tried(outcomes));
+            }
             Err(err) => {
                 self.reopen(&slot);
                 if err == CellError::Stuck
@@ -225,6 +233,8 @@ enum Ended {
     Well,
     /// The handler is in an unknown state.
     Panicked,
+    /// The handler's own failure, which is not the callback's that it was at.
+    Down(Failure),
 }
 
 impl Turn {
@@ -255,6 +265,7 @@ impl Turn {
                     events,
                     replay: self.replay,
                 })),
+                Ok(Ok(Err(err))) if err.is_down() => return Ended::Down(err.into_failure()),
                 Ok(Ok(Err(err))) => Outcome::Failed(err.into_failure()),
                 Ok(Err(message)) => {
                     panicked = true;

@@ -270,6 +270,7 @@ mod tests {
             seq,
             key: key.map(|key| OrderKey { app: key, key: "k".into() }),
             is_permanent: false,
+            is_answered: false,
         };
         assert!((1..20).all(|seq| !health.failed(&item(seq, Some(1)))), "one key is one key");
         assert!((2..8).all(|key| !health.failed(&item(key, Some(key)))));

@@ -88,12 +88,20 @@ pub(crate) fn may_read<P: Clone, M>(window: &Window<P, M>, health: &Health) -> b
 /// What else is to be known of a consumer to judge a batch.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Terms {
-    /// Whether a permanent failure says something about the plugin's health.
+    /// Whether a permanent failure that no receiver answered with says something about the plugin's health.
     pub(crate) permanent_counts: bool,
     /// Whether its items are a closed set: nothing new will ever show that the plugin works again.
     pub(crate) is_replay: bool,
     /// Whether all that there is has been read.
     pub(crate) is_exhausted: bool,
+}
+
+impl Terms {
+    /// Whether a failure says something about the plugin's health. One that a receiver answered with always does: a receiver
+    /// that refuses everything is more likely misconfigured than given nothing but bad items.
+    fn counts(self, is_permanent: bool, is_answered: bool) -> bool {
+        self.permanent_counts || !is_permanent || is_answered
+    }
 }
 
 /// Takes back a batch with what its worker says of it.
@@ -149,7 +157,9 @@ fn end_tried<P: Clone, M>(
     let is_probe = health.is_probe(number);
     if is_probe
         && let Some(failure) = outcomes.iter().find_map(|outcome| match outcome {
-            Outcome::Failed(failure) if terms.permanent_counts || !failure.is_permanent() => Some(failure),
+            Outcome::Failed(failure) if terms.counts(failure.is_permanent(), failure.response().is_some()) => {
+                Some(failure)
+            }
             _ => None,
         })
     {
@@ -196,7 +206,7 @@ fn end_tried<P: Clone, M>(
             health.succeeded();
         } else {
             let mut is_streak = false;
-            for item in verdict.tally.failed.iter().filter(|item| terms.permanent_counts || !item.is_permanent) {
+            for item in verdict.tally.failed.iter().filter(|item| terms.counts(item.is_permanent, item.is_answered)) {
                 is_streak |= health.failed(item);
             }
             if is_streak && let Some(failure) = &last_failure {

@@ -125,6 +125,14 @@ pub(crate) struct FailedItem {
     pub(crate) seq: u64,
     pub(crate) key: Option<OrderKey>,
     pub(crate) is_permanent: bool,
+    /// Whether a receiver said so.
+    pub(crate) is_answered: bool,
+}
+
+impl FailedItem {
+    fn new(seq: u64, key: Option<OrderKey>, failure: &Failure) -> FailedItem {
+        FailedItem { seq, key, is_permanent: failure.is_permanent(), is_answered: failure.response().is_some() }
+    }
 }
 
 /// See the head of this file. `P` is what an item holds, `M` what a done one leaves for the commit.
@@ -428,7 +436,7 @@ impl<P: Clone, M> Window<P, M> {
                 }
                 Outcome::Failed(failure) => {
                     let (seq, key) = (self.entries[id as usize].seq, self.key(id).cloned());
-                    tally.failed.push(FailedItem { seq, key, is_permanent: failure.is_permanent() });
+                    tally.failed.push(FailedItem::new(seq, key, &failure));
                     self.fail(id, &failure, now);
                 }
             }

@@ -24,8 +24,8 @@ pub(crate) trait Worker: Sized + 'static {
 
     /// Which stream.
     const STREAM: Stream;
-    /// Whether a permanent failure says something about the plugin's health. It does of a sink: a receiver that refuses
-    /// everything is more likely misconfigured than sent eight bad events in a row.
+    /// Whether a permanent failure says something about the plugin's health even if no receiver answered with it. It does of a
+    /// sink: one that refuses everything is more likely misconfigured than sent eight bad events in a row.
     const PERMANENT_COUNTS: bool;
 
     /// A lane that has done nothing yet.

@@ -42,7 +42,7 @@ pub enum Behaviour {
     FailKey(String),
     /// Refuses it for good.
     Refuse,
-    /// Is down: a sink's own failure. A handler fails.
+    /// Is down: its own failure.
     Down,
     /// Awaits for ever.
     Hang,
@@ -266,9 +266,8 @@ impl Handler for MisbehavingHandler {
     async fn handle(&self, callback: &Callback, _: &HandleContext) -> Result<Vec<NewEvent>, HandlerError> {
         match self.control.act(callback.id().to_string(), callback.key().map(|key| &**key)).await {
             Act::Take => Ok(vec![NewEvent::forwarding("misbehaving.handled")]),
-            Act::Fail(failure) if failure.is_permanent() => Err(HandlerError::permanent(failure)),
-            Act::Fail(failure) => Err(HandlerError::retry(failure)),
-            Act::Down => Err(HandlerError::retry("told to be down")),
+            Act::Fail(failure) => Err(failure.into()),
+            Act::Down => Err(HandlerError::down("told to be down")),
         }
     }
 }

@@ -12,6 +12,7 @@ pub struct Tencent {
     url: String,
     sdk_app_id: u64,
     token: Option<String>,
+    platform: String,
     client: reqwest::Client,
 }
 
@@ -53,7 +54,14 @@ impl Tencent {
     #[must_use]
     pub fn new(url: &str, sdk_app_id: u64, token: Option<&str>) -> Tencent {
         let client = client().expect("a client without certificates needs nothing of the system");
-        Tencent { url: url.to_owned(), sdk_app_id, token: token.map(str::to_owned), client }
+        Tencent { url: url.to_owned(), sdk_app_id, token: token.map(str::to_owned), platform: "iOS".to_owned(), client }
+    }
+
+    /// Sends callbacks of what happened on this platform (`OptPlatform`), such as `RESTAPI`. Without this: `iOS`.
+    #[must_use]
+    pub fn on_platform(mut self, platform: &str) -> Tencent {
+        platform.clone_into(&mut self.platform);
+        self
     }
 
     /// Sends a callback of `command` with `body`.
@@ -71,7 +79,8 @@ impl Tencent {
     pub async fn try_send(&self, command: &str, body: &str) -> Result<Reply, String> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
         let sign_with = self.token.as_deref().map(|token| (token, now));
-        let query = tencent_chat::query_string(self.sdk_app_id, command, Some("203.0.113.7"), Some("iOS"), sign_with);
+        let platform = Some(&*self.platform);
+        let query = tencent_chat::query_string(self.sdk_app_id, command, Some("203.0.113.7"), platform, sign_with);
         self.post(&query, body).await
     }
 

@@ -5,6 +5,7 @@ use crate::Plugins;
 /// The bundled plugins.
 pub(crate) fn bundled() -> Plugins {
     crate::plugins! {
+        handler_endpoint,
         handler_forward,
         handler_group_attribute_changed,
         handler_loop_guard,

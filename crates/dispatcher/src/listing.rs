@@ -17,6 +17,9 @@ pub(crate) fn plugins(registry: &Registry) -> String {
         };
         entry(&mut out, plugin.name, &plugin.origin, &plugin.schema(), |out| {
             let _ = writeln!(out, "      commands: {}{phase}", plugin.commands.join(", "));
+            if let Some(lanes) = plugin.lanes {
+                let _ = writeln!(out, "      lanes: {lanes}");
+            }
         });
     }
     out.push_str("\nsinks\n");

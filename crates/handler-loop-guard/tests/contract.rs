@@ -5,7 +5,7 @@
 use std::time::Instant;
 
 use dispatcher_core::{CheckContext, DecideContext, HandleContext, Purpose, Registry};
-use dispatcher_testkit::{PATIENCE, callback_from, check_handler, events, open_handler};
+use dispatcher_testkit::{Control, PATIENCE, TestDispatcher, callback_from, check_handler, events, open_handler};
 use handler_loop_guard as _;
 use serde_json::{Value, json};
 
@@ -74,6 +74,42 @@ async fn what_was_sent_is_forwarded_by_who_sent_it() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn a_bot_in_a_running_dispatcher_gets_what_users_wrote_and_its_replies_pass_the_deciders() {
+    let dispatcher = TestDispatcher::start(
+        r#"
+[handlers.guard]
+type = "loop-guard"
+order = 1
+sinks = ["bot"]
+
+[handlers.strict]
+type = "misbehaving"
+control = "strict"
+decide = "refuse"
+order = 2
+
+[sinks.bot]
+type = "misbehaving"
+control = "bot"
+"#,
+    );
+    let (user, bot) = (dispatcher.tencent(), dispatcher.tencent().on_platform("RESTAPI"));
+    let sample = |command: &str| tencent_chat::command(command).unwrap().sample;
+    let before = "C2C.CallbackBeforeSendMsg";
+    bot.send(before, sample(before)).await.expect_ok();
+    assert_eq!(user.send(before, sample(before)).await.json()["ErrorCode"], 1);
+
+    let after = "C2C.CallbackAfterSendMsg";
+    // Of one conversation, so in order: if its own reply came through, it would come first.
+    bot.send(after, &sample(after).replace("ferry", "boat")).await.expect_ok();
+    user.send(after, sample(after)).await.expect_ok();
+    let taken = Control::named("bot").wait_for(1).await;
+    dispatcher.stop().await;
+    assert_eq!(Control::named("bot").taken(), taken);
+    assert_eq!(taken.len(), 1, "{taken:?}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic, in its helpers as well")]
 
 use dispatcher_core::Registry;
-use dispatcher_testkit::{check_handler, decide, open_handler};
+use dispatcher_testkit::{TestDispatcher, check_handler, decide, open_handler};
 use handler_word_filter as _;
 use serde_json::{Value, json};
 use tencent_chat::decision_rules;
@@ -148,6 +148,37 @@ async fn reasons_name_the_list_and_not_the_message() {
     {
         assert_eq!(decided(&settings, C2C, &message(&[text(sent)])).await.unwrap().1, expected);
     }
+}
+
+#[tokio::test]
+async fn one_filter_masks_what_the_next_one_would_refuse_in_a_running_dispatcher() {
+    let dispatcher = TestDispatcher::start(
+        r#"
+[handlers.mild]
+type = "word-filter"
+words = ["darn"]
+action = "mask"
+order = 1
+
+[handlers.strict]
+type = "word-filter"
+words = ["darn", "spam"]
+message = "no"
+order = 2
+"#,
+    );
+    let tencent = dispatcher.tencent();
+    for (sent, expected) in [
+        ("hello", r#"{"ActionStatus":"OK","ErrorInfo":"","ErrorCode":0}"#),
+        (
+            "ＤＡＲＮ it",
+            r#"{"ActionStatus":"OK","ErrorInfo":"","ErrorCode":0,"MsgBody":[{"MsgType":"TIMTextElem","MsgContent":{"Text":"**** it"}}]}"#,
+        ),
+        ("darn spam", r#"{"ActionStatus":"OK","ErrorInfo":"no","ErrorCode":10100}"#),
+    ] {
+        assert_eq!(tencent.send(GROUP, &message(&[text(sent)]).to_string()).await.text, expected, "on {sent:?}");
+    }
+    dispatcher.stop().await;
 }
 
 #[test]

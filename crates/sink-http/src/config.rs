@@ -1,27 +1,19 @@
 //! The settings, and what can be said of them without contacting anybody.
 
-use std::{collections::BTreeMap, sync::OnceLock};
+use std::{collections::BTreeMap, sync::OnceLock, time::Duration};
 
 use async_trait::async_trait;
 use dispatcher_core::{CheckContext, OpenContext, OpenError, Secret, SettingError, SinkConfig, Takes, TimeSpan};
-use reqwest::{
-    Proxy, Url,
-    header::{
-        ACCEPT_ENCODING, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, EXPECT, HOST, HeaderMap,
-        HeaderName, HeaderValue, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
-    },
-};
+use dispatcher_http::{Client, ClientParts, Guard, Network, read_headers, target, tls};
+use reqwest::{Proxy, Url, header::HeaderMap};
 use rustls::ClientConfig;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    client::{self, ClientParts},
-    guard::{Guard, Network},
-    sink::HttpSink,
-    target,
-    webhook::SigningKey,
-};
+use crate::{sink::HttpSink, webhook::SigningKey};
+
+/// How long an unused connection is kept: below the limits of most servers and balancers, which are 60 s and more.
+const IDLE: Duration = Duration::from_secs(30);
 
 /// `[sinks.<name>]` with `type = "http"`.
 #[derive(Deserialize, JsonSchema)]
@@ -109,15 +101,15 @@ impl SinkConfig for HttpConfig {
             Some(tls) => tls.clone(),
             None => {
                 let used = url.scheme() == "https" || proxy.is_some();
-                let tls = client::tls(used).map_err(|err| OpenError::key("url", format!("cannot use TLS: {err}")))?;
+                let tls = tls(used).map_err(|err| OpenError::key("url", format!("cannot use TLS: {err}")))?;
                 self.tls.get_or_init(|| tls).clone()
             }
         };
-        let secret = headers.values().cloned().collect();
         let proxied = proxy.is_some();
-        let parts = ClientParts { guard, headers, proxy, connect_timeout: self.connect_timeout.get(), tls };
-        let client = client::client(parts).map_err(|err| OpenError::other(err.without_url()))?;
-        Ok(HttpSink { client, url, format: self.format, token: self.tencent_token.clone(), keys, secret, proxied })
+        let connect_timeout = self.connect_timeout.get();
+        let parts = ClientParts { guard, headers, proxy, connect_timeout, idle: IDLE, idle_connections: 1, tls };
+        let client = Client::new(parts).map_err(|err| OpenError::other(err.without_url()))?;
+        Ok(HttpSink { client, url, format: self.format, token: self.tencent_token.clone(), keys, proxied })
     }
 }
 
@@ -140,7 +132,7 @@ impl HttpConfig {
             let message = "signs nothing but format = \"raw\"; for CloudEvents write webhook_secrets";
             findings.push(SettingError::new("tencent_token", message));
         }
-        let headers = self.read_headers(&mut findings);
+        let headers = read_headers(&self.headers, "sink", &mut findings);
         let mut keys = Vec::new();
         for (idx, secret) in self.webhook_secrets.iter().enumerate() {
             match SigningKey::read(secret) {
@@ -161,50 +153,6 @@ impl HttpConfig {
             _ => Err(findings),
         }
     }
-
-    fn read_headers(&self, findings: &mut Vec<SettingError>) -> HeaderMap {
-        let mut headers = HeaderMap::new();
-        for (name, value) in &self.headers {
-            match read_header(name, value) {
-                Ok((header, value)) if !headers.contains_key(&header) => {
-                    headers.insert(header, value);
-                }
-                Ok(_) => findings.push(in_headers(name, "is there twice, in two spellings; leave one")),
-                Err(message) => findings.push(in_headers(name, message)),
-            }
-        }
-        headers
-    }
-}
-
-fn in_headers(name: &str, message: &str) -> SettingError {
-    SettingError { path: vec!["headers".to_owned(), name.to_owned()], message: message.to_owned() }
-}
-
-fn read_header(name: &str, value: &Secret) -> Result<(HeaderName, HeaderValue), &'static str> {
-    let name = HeaderName::from_bytes(name.as_bytes())
-        .map_err(|_| "not a header name; write letters, digits and hyphens, such as \"X-Team\"")?;
-    let ours = [
-        ACCEPT_ENCODING,
-        CONNECTION,
-        CONTENT_ENCODING,
-        CONTENT_LENGTH,
-        CONTENT_TYPE,
-        EXPECT,
-        HOST,
-        PROXY_AUTHORIZATION,
-        TE,
-        TRAILER,
-        TRANSFER_ENCODING,
-        UPGRADE,
-    ];
-    if ours.contains(&name) || name.as_str().starts_with("webhook-") || name.as_str() == "keep-alive" {
-        return Err("is set by the sink itself; leave it out");
-    }
-    let mut value = HeaderValue::from_str(value.expose())
-        .map_err(|_| "its value has characters that no header can have; write visible ASCII and blanks")?;
-    value.set_sensitive(true);
-    Ok((name, value))
 }
 
 fn read_proxy(proxy: &Secret) -> Result<Proxy, &'static str> {

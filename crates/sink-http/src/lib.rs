@@ -4,14 +4,10 @@
 //! answer or a crash; `webhook-id`, its idempotency key, stays the same.
 //!
 //! Not here: attempts, backoff and the timeout, which belong to the dispatcher. What counts as whose failure is in
-//! `verdict.rs`; where a connection may go is in `guard.rs`.
+//! `verdict.rs`; client, addresses and answers are `dispatcher-http`'s.
 
-mod client;
 mod config;
-mod excerpt;
-mod guard;
 mod sink;
-mod target;
 mod verdict;
 mod webhook;
 

@@ -3,22 +3,18 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 use dispatcher_core::{DeliverContext, DeliveryError, Event, Failure, Outcome, Outcomes, Secret, Sink, Timestamp};
+use dispatcher_http::{Client, EXCERPT_MAX, target};
 use reqwest::{
-    Client, Method, Request, Response, Url,
-    header::{CONTENT_TYPE, HeaderName, HeaderValue},
+    Url,
+    header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
 };
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use crate::{
     config::Format,
-    excerpt::{EXCERPT_MAX, excerpt},
-    target,
-    verdict::{Answer, without_answer},
+    verdict::{verdict, without_answer},
     webhook::{self, SigningKey},
 };
-
-/// How much of an answer's body is read so that the connection can be used again. A longer one costs the connection.
-const ANSWER_MAX: usize = 64 * 1024;
 
 /// One lane's connection to the receiver.
 pub(crate) struct HttpSink {
@@ -27,8 +23,6 @@ pub(crate) struct HttpSink {
     pub(crate) format: Format,
     pub(crate) token: Option<Secret>,
     pub(crate) keys: Vec<SigningKey>,
-    /// Values of headers: left out where a receiver repeats them.
-    pub(crate) secret: Vec<HeaderValue>,
     pub(crate) proxied: bool,
 }
 
@@ -65,28 +59,18 @@ impl Sink for HttpSink {
 
 impl HttpSink {
     async fn post(&self, event: &Event, deadline: Instant) -> Result<Outcome, DeliveryError> {
-        let request = match self.request(event) {
+        let (url, headers, body) = match self.request(event) {
             Ok(request) => request,
             Err(failure) => return Ok(Outcome::Failed(failure)),
         };
-        let sent = request.try_clone(); // Shares the body; kept to see what a refusal repeats of it.
-        let mut response = match timeout_at(deadline, self.client.execute(request)).await {
-            Ok(Ok(response)) => response,
-            Ok(Err(err)) => return without_answer(&self.url, &err),
-            Err(_) => {
-                let from = target::shown(&self.url);
-                return Ok(Outcome::Failed(Failure::retry(format!("no answer from {from} in time"))));
-            }
-        };
-        // The status has decided; the rest of the answer is read for the connection's sake, and for people.
-        let mut body = Vec::new();
-        let _ = timeout_at(deadline, read(&mut response, &mut body)).await;
-        let excerpt = if response.status().is_success() { String::new() } else { self.excerpt(&body, sent.as_ref()) };
-        let (status, headers) = (response.status(), response.headers());
-        Answer { url: &self.url, status, headers, excerpt: &excerpt, proxied: self.proxied }.verdict()
+        // The status decides; the rest of the answer is read for the connection's sake, and for people.
+        match self.client.post(url, headers, body, EXCERPT_MAX, deadline).await {
+            Ok(answer) => verdict(&answer, self.proxied),
+            Err(no_answer) => without_answer(no_answer),
+        }
     }
 
-    fn request(&self, event: &Event) -> Result<Request, Failure> {
+    fn request(&self, event: &Event) -> Result<(Url, HeaderMap, Bytes), Failure> {
         let time = Timestamp::now().as_millis() / 1000;
         let (url, content_type, body) = match self.format {
             Format::CloudEvents => {
@@ -95,7 +79,8 @@ impl HttpSink {
                 (self.url.clone(), "application/cloudevents+json; charset=utf-8", Bytes::from(body))
             }
             Format::Raw if event.is_forwarded() => {
-                (self.signed_url(event, time), "application/json", event.callback.body_bytes().clone())
+                let url = target::with_query_of(&event.callback, &self.url, self.token.as_ref(), time);
+                (url, "application/json", event.callback.body_bytes().clone())
             }
             Format::Raw => {
                 return Err(Failure::permanent(
@@ -109,8 +94,7 @@ impl HttpSink {
             HeaderValue::from_bytes(value.as_bytes())
                 .map_err(|_| Failure::permanent("the handler's name cannot stand in a header; rename the handler"))
         };
-        let mut request = Request::new(Method::POST, url);
-        let headers = request.headers_mut();
+        let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         headers.insert(HeaderName::from_static("webhook-id"), header(&id)?);
         if !self.keys.is_empty() {
@@ -118,42 +102,6 @@ impl HttpSink {
             headers.insert(HeaderName::from_static("webhook-timestamp"), HeaderValue::from(time));
             headers.insert(HeaderName::from_static("webhook-signature"), header(&signatures)?);
         }
-        *request.body_mut() = Some(body.into());
-        Ok(request)
-    }
-
-    /// The URL with Tencent's parameters after its own, as Tencent would append them.
-    fn signed_url(&self, event: &Event, time: i64) -> Url {
-        let raw = event.callback.query();
-        let query = match &self.token {
-            Some(token) => tencent_chat::resign(raw, token.expose(), u64::try_from(time).unwrap_or(0)),
-            None => tencent_chat::without_signature(raw).into_owned(),
-        };
-        let mut url = self.url.clone();
-        let query = match url.query() {
-            Some(own) if !own.is_empty() => format!("{own}&{query}"),
-            _ => query,
-        };
-        url.set_query(Some(&query));
-        url
-    }
-
-    fn excerpt(&self, body: &[u8], sent: Option<&Request>) -> String {
-        // Bytes in memory are always cloned; should they once not be, nothing is shown rather than too much.
-        let Some(sent) = sent else { return String::new() };
-        let request_body = sent.body().and_then(|body| body.as_bytes()).unwrap_or_default();
-        excerpt(body, &[request_body, sent.url().query().unwrap_or_default().as_bytes()], &self.secret)
-    }
-}
-
-/// Reads the body to its end or to the limit, and keeps its beginning. An error is an end, too.
-async fn read(response: &mut Response, kept: &mut Vec<u8>) {
-    let mut len = 0;
-    while let Ok(Some(chunk)) = response.chunk().await {
-        kept.extend_from_slice(&chunk[..chunk.len().min(EXCERPT_MAX - kept.len())]);
-        len += chunk.len();
-        if len > ANSWER_MAX {
-            return;
-        }
+        Ok((url, headers, body))
     }
 }

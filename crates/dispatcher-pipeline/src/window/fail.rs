@@ -97,7 +97,7 @@ impl<P: Clone, M> Window<P, M> {
         let age = entry.trouble.as_ref().map_or(Duration::ZERO, |trouble| trouble.age(now));
         let is_last = self.options.reason_to_give_up(failure, entry.attempts.saturating_add(1), age, "").is_some();
         let (seq, key) = (entry.seq, self.key(id).cloned());
-        is_last.then_some(FailedItem { seq, key, is_permanent: failure.is_permanent() })
+        is_last.then(|| FailedItem::new(seq, key, failure))
     }
 
     /// Remembers that an item which had failed succeeded.

@@ -139,7 +139,7 @@ fn a_dead_letter_frees_its_key_once_it_is_durable() {
     let mut window = window(&["a", "a"], now);
     let (batch, _) = window.take_probe(0, now).unwrap();
     let tally = window.finish(batch, vec![Outcome::Failed(Failure::permanent("no"))], now);
-    assert_eq!(tally.failed, [FailedItem { seq: 1, key: key("a"), is_permanent: true }]);
+    assert_eq!(tally.failed, [FailedItem { seq: 1, key: key("a"), is_permanent: true, is_answered: false }]);
     assert_eq!(window.n_ready(), 0);
     let plan = window.plan(now).unwrap();
     assert_eq!((plan.checkpoint, plan.dead.len()), (1, 1));

@@ -99,6 +99,69 @@ async fn a_sink_that_is_down_uses_no_attempts_and_comes_back() {
 }
 
 #[tokio::test]
+async fn a_handler_that_is_down_uses_no_attempts_and_comes_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path());
+    // What it did before it went down is not lost: it is down from the 20th on, in the middle of a batch.
+    let refused = |item: &Item| match item.n {
+        0..20 => Act::Take,
+        _ => Act::Down(DeliveryError::down("connection refused")),
+    };
+    let (endpoint, mend) = Plugin::switched(refused, |_| Act::Take);
+    let endpoint_of = handler("endpoint", &endpoint, &[], quick(ConsumerOptions::handler()));
+    let pipeline = Pipeline::start(&store.journal, vec![endpoint_of], vec![]).unwrap();
+    for n in 0..50 {
+        store.append(n, &format!("group-{}", n % 3));
+    }
+    let is_down = |status: &ConsumerStatus| matches!(status.state, State::Down { .. }) && status.done == 20;
+    let status = wait_for(&pipeline, "handler:endpoint", "down", is_down).await;
+    assert_eq!(status.last_error.as_deref(), Some("connection refused"));
+    // More probes than an item has attempts.
+    while (20..23).map(|n| endpoint.times_asked(n)).max() < Some(8) {
+        tokio::task::yield_now().await;
+    }
+    let status = wait_for(&pipeline, "handler:endpoint", "down", is_down).await;
+    assert_eq!((status.failed, status.dead), (0, 0));
+    mend.throw();
+    endpoint.took(50).await;
+    let taken = endpoint.taken();
+    assert_eq!(taken.len(), 50, "each once");
+    assert!(taken.iter().all(|item| item.attempt == 1));
+    for key in 0..3 {
+        let in_order: Vec<u64> = (0..50).filter(|n| n % 3 == key).collect();
+        assert_eq!(endpoint.taken_of(&format!("group-{key}")), in_order);
+    }
+    wait_for(&pipeline, "handler:endpoint", "up", |status| status.state == State::Up && status.backlog == 0).await;
+}
+
+#[tokio::test]
+async fn a_handler_whose_receiver_refuses_everything_is_down_and_one_that_refuses_by_itself_is_not() {
+    for (failure, n_dead) in [
+        (Failure::permanent("status 404").with_response(404, ""), 8),
+        (Failure::permanent("the body does not fit"), 40),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path());
+        let is_down = n_dead < 40;
+        let (endpoint, mend) = Plugin::switched(move |_| Act::Refuse(failure.clone()), |_| Act::Take);
+        let options = ConsumerOptions { lanes: 1, batch: 1, ..quick(ConsumerOptions::handler()) };
+        let endpoint_of = handler("endpoint", &endpoint, &[], options);
+        let pipeline = Pipeline::start(&store.journal, vec![endpoint_of], vec![]).unwrap();
+        for n in 0..40 {
+            store.append(n, &format!("group-{n}"));
+        }
+        wait_for(&pipeline, "handler:endpoint", "down, or through", |status| {
+            if is_down { matches!(status.state, State::Down { .. }) } else { status.dead == 40 }
+        })
+        .await;
+        mend.throw();
+        let is_over = |status: &ConsumerStatus| status.dead + status.done == 40 && status.state == State::Up;
+        let status = wait_for(&pipeline, "handler:endpoint", "done", is_over).await;
+        assert_eq!(status.dead, n_dead);
+    }
+}
+
+#[tokio::test]
 async fn failures_of_eight_keys_in_a_row_are_the_sinks() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path());

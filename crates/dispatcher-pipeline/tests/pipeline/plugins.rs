@@ -184,9 +184,8 @@ impl Handler for Plugin {
         let item = Item { n: number(callback), key, attempt: cx.attempt, replay: cx.replay };
         match self.act(&item) {
             Act::Take => Ok(vec![NewEvent::forwarding("test.event")]),
-            Act::Refuse(failure) if failure.is_permanent() => Err(HandlerError::permanent(failure)),
-            Act::Refuse(failure) => Err(HandlerError::retry(failure)),
-            Act::Down(err) => Err(HandlerError::retry(err)),
+            Act::Refuse(failure) => Err(failure.into()),
+            Act::Down(err) => Err(HandlerError::down(err)),
             Act::Hang => std::future::pending().await,
             Act::Block => block(),
             Act::Panic => panic!("told to"),

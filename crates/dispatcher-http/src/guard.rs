@@ -19,22 +19,24 @@ use url::{Host, Url};
 
 /// A block of addresses such as `10.0.0.0/8`; a single address is a block of one.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Network(IpNet);
+pub struct Network(IpNet);
 
 /// Judges addresses. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Guard {
+pub struct Guard {
     allowed: Arc<[Network]>,
 }
 
 impl Guard {
     /// Lets public addresses and these networks pass.
-    pub(crate) fn new(allowed: &[Network]) -> Guard {
+    #[must_use]
+    pub fn new(allowed: &[Network]) -> Guard {
         Guard { allowed: allowed.into() }
     }
 
     /// Whether a connection to this address may be made.
-    pub(crate) fn allows(&self, address: IpAddr) -> bool {
+    #[must_use]
+    pub fn allows(&self, address: IpAddr) -> bool {
         let inner = innermost(address).unwrap_or(address);
         is_public(inner)
             || self.allowed.iter().any(|network| network.0.contains(&address) || network.0.contains(&inner))
@@ -44,7 +46,7 @@ impl Guard {
     ///
     /// # Errors
     /// Which address is refused, and what to write to allow it.
-    pub(crate) fn check_literal(&self, url: &Url) -> Result<(), String> {
+    pub fn check_literal(&self, url: &Url) -> Result<(), String> {
         let (address, network) = match url.host() {
             Some(Host::Ipv4(address)) => (IpAddr::V4(address), format!("{address}/32")),
             Some(Host::Ipv6(address)) => (IpAddr::V6(address), format!("{address}/128")),

@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use reqwest::header::HeaderValue;
 
 /// How much of a body is shown, in bytes.
-pub(crate) const EXCERPT_MAX: usize = 200;
+pub const EXCERPT_MAX: usize = 200;
 
 /// A stretch that repeats so many bytes of the request is left out. Shorter ones are words that any two texts share.
 const REPEAT: usize = 12;

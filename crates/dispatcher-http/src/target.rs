@@ -1,12 +1,13 @@
 //! The URL that is posted to, and the form in which people may see it.
 
+use dispatcher_core::{Callback, Secret};
 use url::{Host, Url};
 
 /// Reads the URL of a receiver.
 ///
 /// # Errors
 /// What is wrong with it and what to write; never the URL itself, which may hold a password.
-pub(crate) fn parse(text: &str) -> Result<Url, String> {
+pub fn parse(text: &str) -> Result<Url, String> {
     let url =
         Url::parse(text).map_err(|err| format!("not a URL: {err}; write one such as \"https://example.com/in\""))?;
     if !matches!(url.scheme(), "http" | "https") {
@@ -21,10 +22,29 @@ pub(crate) fn parse(text: &str) -> Result<Url, String> {
 }
 
 /// The URL without user, password, query and fragment: those are where secrets are.
-pub(crate) fn shown(url: &Url) -> String {
+#[must_use]
+pub fn shown(url: &Url) -> String {
     let host = url.host().map_or_else(String::new, |host: Host<&str>| host.to_string());
     let port = url.port().map_or_else(String::new, |port| format!(":{port}"));
     format!("{}://{host}{port}{}", url.scheme(), url.path())
+}
+
+/// The URL with the callback's parameters after its own, as Tencent would append them: signed with `token` at `time`, Unix
+/// seconds, or unsigned without one.
+#[must_use]
+pub fn with_query_of(callback: &Callback, url: &Url, token: Option<&Secret>, time: i64) -> Url {
+    let raw = callback.query();
+    let query = match token {
+        Some(token) => tencent_chat::resign(raw, token.expose(), u64::try_from(time).unwrap_or(0)),
+        None => tencent_chat::without_signature(raw).into_owned(),
+    };
+    let mut url = url.clone();
+    let query = match url.query() {
+        Some(own) if !own.is_empty() => format!("{own}&{query}"),
+        _ => query,
+    };
+    url.set_query(Some(&query));
+    url
 }
 
 #[cfg(test)]

@@ -1,0 +1,23 @@
+//! What plugins that post over HTTP share.
+//!
+//! - [`target`]: the URL that is posted to, as it is sent and as people may see it.
+//! - [`Guard`] and [`Network`]: where a connection may go.
+//! - [`read_headers`]: headers out of a configuration.
+//! - [`Client`]: keeps connections, follows no redirects, obeys no proxy of the environment, and reads no more of an answer
+//!   than it was told to.
+//! - [`Answer`] and [`NoAnswer`]: what came of a request, without what people write to each other.
+//!
+//! What an answer means – done, again, never – is for each plugin to say.
+
+mod answer;
+mod client;
+mod excerpt;
+mod guard;
+mod headers;
+pub mod target;
+
+pub use answer::{Answer, BodyEnd, NoAnswer};
+pub use client::{Client, ClientParts, tls};
+pub use excerpt::EXCERPT_MAX;
+pub use guard::{Guard, Network};
+pub use headers::read_headers;
