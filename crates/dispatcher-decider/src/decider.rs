@@ -28,6 +28,8 @@ use crate::{
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 /// How long one try to open an instance may take. Not the time of its decisions: building what they are made with takes longer.
 const OPEN_WITHIN: Duration = Duration::from_secs(10);
+/// A thread that is busy for less than this is not taken for blocked, however soon decisions are due.
+const SOONEST_BLOCKED: Duration = Duration::from_secs(1);
 /// How many deadlines more a thread has that did not even take up a new call within one.
 const PATIENCE: u32 = 2;
 
@@ -36,6 +38,8 @@ pub(crate) struct Decider {
     pub(crate) name: Arc<str>,
     pub(crate) instance: DeciderInstance,
     pub(crate) tally: Tally,
+    /// How long Tencent may be kept at most.
+    within: Duration,
     /// How long its thread may take to come round to a call.
     comes_round: Duration,
     cells: Reopening,
@@ -78,13 +82,14 @@ pub enum State {
 }
 
 impl Decider {
-    /// One whose thread counts as blocked when it does not come round to a call within `comes_round`.
-    pub(crate) fn new(instance: DeciderInstance, comes_round: Duration) -> std::io::Result<Arc<Decider>> {
+    /// One that may keep Tencent for `within` at most.
+    pub(crate) fn new(instance: DeciderInstance, within: Duration) -> std::io::Result<Arc<Decider>> {
         let cells = Reopening::open(&format!("decide:{}", instance.name), instance.threads.max(1))?;
         Ok(Arc::new(Decider {
             name: instance.name.as_str().into(),
             tally: Tally::default(),
-            comes_round,
+            within,
+            comes_round: within.max(SOONEST_BLOCKED),
             cells,
             opened: RwLock::default(),
             state: Mutex::new(State::Opening),
@@ -221,7 +226,9 @@ impl Decider {
                     return Err(());
                 }
             };
-            let (settings, cx) = (self.instance.settings.clone(), OpenContext::new(&self.name, 0));
+            let timeout = self.within.min(self.instance.options.timeout);
+            let (settings, cx) =
+                (self.instance.settings.clone(), OpenContext::new(&self.name, 0).with_timeout(timeout));
             let why = match cell.run_for(OPEN_WITHIN, async move { settings.open(&cx).await }).await {
                 Ok(Ok(handler)) => {
                     self.replace(Some(Arc::new(Opened { handler, cell })));

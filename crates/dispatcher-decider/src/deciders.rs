@@ -26,8 +26,6 @@ use crate::{
 /// How long a start waits for deciders to open. Until one is open, what counts when it fails is answered.
 const OPEN_WITHIN: Duration = Duration::from_secs(10);
 
-/// A thread that is busy for less than this is not taken for blocked, however soon decisions are due.
-const SOONEST_BLOCKED: Duration = Duration::from_secs(1);
 /// For how many callbacks something may go on after the answer. Each keeps a body in memory.
 const MOST_UNDER_WAY: usize = 16_384;
 
@@ -109,10 +107,8 @@ impl Deciders {
     /// it fails is answered until then.
     pub fn start(instances: Vec<DeciderInstance>, defaults: &[DefaultRule], within: Duration) -> io::Result<Deciders> {
         let cell = Cell::open("deciders", 1)?;
-        let mut deciders: Vec<Arc<Decider>> = instances
-            .into_iter()
-            .map(|instance| Decider::new(instance, within.max(SOONEST_BLOCKED)))
-            .collect::<io::Result<_>>()?;
+        let mut deciders: Vec<Arc<Decider>> =
+            instances.into_iter().map(|instance| Decider::new(instance, within)).collect::<io::Result<_>>()?;
         deciders.sort_by(|a, b| (a.instance.options.order, &a.name).cmp(&(b.instance.options.order, &b.name)));
         let plan = |info: &'static tencent_chat::CommandInfo| {
             let selects = |decider: &&Arc<Decider>| decider.instance.route.selects_command(&Command::new(info.name));

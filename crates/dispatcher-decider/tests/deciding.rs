@@ -80,6 +80,10 @@ impl HandlerSettings for Settings {
         false
     }
 
+    fn handles_decided(&self) -> bool {
+        true
+    }
+
     async fn open(&self, _: &OpenContext) -> Result<Arc<dyn Handler>, OpenError> {
         if !self.opens_after.is_zero() {
             tokio::time::sleep(self.opens_after).await;

@@ -66,6 +66,11 @@ pub struct DecisionRecord {
 }
 
 /// An event that tells sinks of a decision.
+///
+/// Where a callback comes again and is decided about again, that is told as well: by an event of its own, with a seq of its own.
+/// Its id and its [idempotency key](Event::idempotency_key) are those of the earlier one, since both are of one callback, one
+/// handler and one `n`: a receiver that drops repeats keeps the first of them, whatever the second says. All of them are in
+/// the records.
 #[derive(Clone, Debug)]
 pub struct DecisionEvents {
     /// The handler that decided; the event's id names it.

@@ -136,8 +136,8 @@ impl Reader {
         let most = limit(max_rows.max(1));
         let mut looked = 0;
         let room = |page: &DecisionPage| most - i64::try_from(page.rows.len() + page.damaged.len()).unwrap_or(most);
-        // A page of the file that cannot be read costs a look for each of its callbacks.
-        while next <= last && looked < most && room(&page) > 0 {
+        // A page of the file that cannot be read costs a look for each of its callbacks; the first of them needs two.
+        while next <= last && looked < most.max(2) && room(&page) > 0 {
             looked += 1;
             let rows = room(&page);
             match self.scan_decisions(next, last, rows, |id, read| page.push(id, read)) {

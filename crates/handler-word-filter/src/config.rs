@@ -57,9 +57,10 @@ pub(crate) struct WordFilterConfig {
     #[serde(default)]
     whole_words: bool,
 
-    /// Whether letter case, full and half width, ligatures and other forms of one character, and characters that cannot be
-    /// seen make no difference. Default `true`. Patterns are then held against a text in which small letters of normal width
-    /// stand for all these.
+    /// Whether letter case, full and half width, ligatures and other forms of one character, characters that cannot be seen,
+    /// and how many blanks and line breaks follow each other make no difference. Default `true`. Patterns are then held
+    /// against a text in which small letters of normal width stand for all these, and one blank for each run of blanks and
+    /// line breaks.
     #[serde(default = "default_fold")]
     fold: bool,
 }
@@ -161,9 +162,8 @@ impl WordFilterConfig {
                 .dfa_size_limit(LARGEST_PATTERN)
                 .build();
             match built {
-                Ok(regex) if regex.is_match("") => {
-                    let message =
-                        "it fits where nothing is, so every message; write a pattern that takes a character at least";
+                Ok(_) if can_fit_nothing(pattern) => {
+                    let message = "it can fit where nothing is; write a pattern that takes a character at least";
                     findings.push(at("patterns", idx, message.to_owned()));
                 }
                 Ok(regex) => compiled.push(regex),
@@ -225,6 +225,11 @@ impl WordFilterConfig {
 fn stands_alone(mask: char) -> bool {
     use unicode_normalization::char::{canonical_combining_class, is_combining_mark};
     canonical_combining_class(mask) == 0 && !is_combining_mark(mask) && !sought(&mask.to_string(), true).is_empty()
+}
+
+/// Whether there may be a place, in some text, where `pattern` fits and takes nothing.
+fn can_fit_nothing(pattern: &str) -> bool {
+    regex_syntax::parse(pattern).is_ok_and(|parsed| parsed.properties().minimum_len() == Some(0))
 }
 
 fn is_code_of_a_message(code: u32) -> bool {

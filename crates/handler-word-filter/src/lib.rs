@@ -8,6 +8,7 @@ mod fold;
 mod handler;
 mod list;
 mod matcher;
+mod reading;
 
 use dispatcher_core::handler;
 

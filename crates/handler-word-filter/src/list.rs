@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    fs::File,
+    fs::{self, File},
     io::{self, Read as _},
     path::Path,
 };
@@ -61,11 +61,12 @@ pub(crate) fn read(idx: usize, path: &Path) -> Result<Vec<Word>, String> {
 }
 
 fn bytes(path: &Path) -> io::Result<Vec<u8>> {
-    let file = File::open(path)?;
-    // A pipe could keep the start waiting for ever.
-    if !file.metadata()?.is_file() {
+    // Opening a pipe could keep the start waiting for ever, and so could reading one.
+    let is_file = fs::metadata(path)?.is_file();
+    let file = if is_file { Some(File::open(path)?) } else { None };
+    let Some(file) = file.filter(|file| file.metadata().is_ok_and(|metadata| metadata.is_file())) else {
         return Err(io::Error::other("it is not a file; write the path of a text file with a word on each line"));
-    }
+    };
     let mut bytes = Vec::new();
     file.take(LARGEST_FILE + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > LARGEST_FILE {
@@ -98,6 +99,18 @@ mod tests {
         let err = read(0, &folder.path().join("none.txt")).unwrap_err();
         assert!(err.starts_with("cannot read") && err.contains("none.txt: "), "{err}");
         let err = read(0, folder.path()).unwrap_err();
+        assert!(err.contains("not a file"), "{err}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn nobody_waits_for_a_pipe() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = folder.path().join("words.pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        let (tell, told) = std::sync::mpsc::channel();
+        std::thread::spawn(move || tell.send(read(0, &path)));
+        let err = told.recv_timeout(dispatcher_testkit::PATIENCE).expect("it comes back").unwrap_err();
         assert!(err.contains("not a file"), "{err}");
     }
 }

@@ -6,7 +6,7 @@ use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use regex::Regex;
 
 use crate::{
-    fold::{Folded, folded},
+    fold::{Folded, folded, is_as_folded},
     list::{Place, Word},
 };
 
@@ -31,11 +31,22 @@ pub(crate) struct Hit<'m> {
     range: Range<usize>,
 }
 
+/// What may be spent on finding everything in a message: how many bytes are looked at once more. Each time that a pattern is
+/// found, the search for the next may have to look at all that is left of the text.
+pub(crate) struct Effort(usize);
+
+impl Default for Effort {
+    /// Some hundredths of a second.
+    fn default() -> Effort {
+        Effort(8 << 20)
+    }
+}
+
 /// Up to how many bytes of words the fastest automaton is worth its memory: it takes some hundred times as much.
 const FASTEST_UP_TO: usize = 32 << 10;
 
 impl Matcher {
-    /// Looks for these. Words that fold to nothing are to be refused before.
+    /// Looks for these. Words that fold to nothing, and patterns that can fit nothing, are to be refused before.
     ///
     /// # Errors
     /// When there are more than can be looked for at once.
@@ -70,14 +81,14 @@ impl Matcher {
             return Some(self.word(found.pattern().as_usize(), seen.original(found.range())));
         }
         self.patterns.iter().enumerate().find_map(|(idx, pattern)| {
-            let found = pattern.find_iter(haystack).find(|found| !found.is_empty())?;
+            let found = pattern.find(haystack)?;
             Some(pattern_hit(idx, seen.original(found.range())))
         })
     }
 
     /// Everything found in `text`, in no particular order. Of words that overlap one is given, the one that begins first, or
-    /// else the longest.
-    pub(crate) fn find_all(&self, text: &str) -> Vec<Hit<'_>> {
+    /// else the longest. `None` if that takes more than there is of `effort`.
+    pub(crate) fn find_all(&self, text: &str, effort: &mut Effort) -> Option<Vec<Hit<'_>>> {
         let seen = self.see(text);
         let haystack = seen.haystack(text);
         let mut hits = Vec::new();
@@ -99,14 +110,16 @@ impl Matcher {
             self.words.find_iter(haystack).for_each(word);
         }
         for (idx, pattern) in self.patterns.iter().enumerate() {
-            let found = pattern.find_iter(haystack).filter(|found| !found.is_empty());
-            hits.extend(found.map(|found| pattern_hit(idx, seen.original(found.range()))));
+            for found in pattern.find_iter(haystack) {
+                effort.0 = effort.0.checked_sub(haystack.len() - found.end())?;
+                hits.push(pattern_hit(idx, seen.original(found.range())));
+            }
         }
-        hits
+        Some(hits)
     }
 
     fn see(&self, text: &str) -> Seen {
-        if self.folds && !text.is_ascii() { Seen::Folded(Folded::new(text)) } else { Seen::AsItIs }
+        if self.folds && !is_as_folded(text) { Seen::Folded(Folded::new(text)) } else { Seen::AsItIs }
     }
 
     fn word(&self, idx: usize, range: Range<usize>) -> Hit<'_> {
@@ -188,7 +201,7 @@ mod tests {
 
     #[track_caller]
     fn check(matcher: &Matcher, text: &str, expected: &str) {
-        let hits = matcher.find_all(text);
+        let hits = matcher.find_all(text, &mut Effort::default()).unwrap();
         assert_eq!(matcher.find(text).is_some(), !hits.is_empty(), "on {text:?}");
         assert_eq!(mask(text, hits, '*'), expected, "on {text:?}");
     }
@@ -207,6 +220,9 @@ mod tests {
             ("Straße", "Stra*e"),
             ("ｶﾞｽ x", "*** x"),
             ("spamspam", "********"),
+            ("s\u{0}p\u{7f}am\u{fffa}!", "******\u{fffa}!"),
+            ("a spam\n pie", "a *********"),
+            ("spam\u{2028}\u{200b} \u{a0}pie\u{200b}", "***********\u{200b}"),
             ("", ""),
         ] {
             check(&filter, text, expected);
@@ -214,11 +230,27 @@ mod tests {
     }
 
     #[test]
+    fn everything_is_not_looked_for_without_end() {
+        // Each time it looks for a z to the end of the text, and finds none.
+        let filter = matcher(&[], &["(?s)a.*z|a"], true, false);
+        let found = |n: usize| filter.find_all(&"a".repeat(n), &mut Effort(1000)).map(|hits| hits.len());
+        assert_eq!((found(45), found(46)), (Some(45), None));
+        let mut effort = Effort(1000);
+        assert!(filter.find_all(&"a".repeat(40), &mut effort).is_some());
+        assert!(filter.find_all(&"a".repeat(40), &mut effort).is_none(), "in all texts of a message together");
+        let words = matcher(&["a"], &["b"], true, false);
+        assert!(words.find_all(&"a".repeat(9999), &mut Effort(0)).is_some(), "words take one pass");
+    }
+
+    #[test]
     fn without_folding_nothing_but_the_word_itself_is_found() {
         let filter = matcher(&["spam", "群"], &["[0-9]{3}"], false, false);
-        for (text, expected) in
-            [("Spam spam", "Spam ****"), ("ｓｐａｍ群", "ｓｐａｍ*"), ("１２３ 1234", "１２３ ***4")]
-        {
+        for (text, expected) in [
+            ("Spam spam", "Spam ****"),
+            ("ｓｐａｍ群", "ｓｐａｍ*"),
+            ("１２３ 1234", "１２３ ***4"),
+            ("sp\u{0}am", "sp\u{0}am"),
+        ] {
             check(&filter, text, expected);
         }
     }
@@ -245,7 +277,7 @@ mod tests {
 
     #[test]
     fn patterns_are_held_against_the_folded_text() {
-        let filter = matcher(&["spam"], &["[0-9]{3,}", "x*", "m [0-9]", "p"], true, false);
+        let filter = matcher(&["spam"], &["[0-9]{3,}", "x+", "m [0-9]", "p"], true, false);
         for (text, expected) in [
             ("call １２３４ now", "call **** now"),
             ("no xX, 12", "no **, 12"),
@@ -260,7 +292,7 @@ mod tests {
     }
 
     /// Texts of few characters, so that words are found in them, and of all kinds of characters.
-    const TEXT: &str = "([abßſｱﾞＡ群\u{200b}\u{301} .]|\\PC){0,24}";
+    const TEXT: &str = "([abßſｱﾞＡ群\u{200b}\u{301} .\n\u{0}\u{3000}]|\\PC){0,24}";
 
     proptest! {
         #[test]
@@ -272,7 +304,7 @@ mod tests {
         ) {
             let words: Vec<&str> = words.iter().map(String::as_str).filter(|word| !sought(word, folds).is_empty()).collect();
             let filter = matcher(&words, &[], folds, whole_words);
-            let masked = mask(&text, filter.find_all(&text), '*');
+            let masked = mask(&text, filter.find_all(&text, &mut Effort::default()).unwrap(), '*');
             prop_assert_eq!(masked.chars().count(), text.chars().count());
             prop_assert!(filter.find(&masked).is_none(), "{:?} is left in {:?}", filter.find(&masked), masked);
             prop_assert_eq!(masked == text, filter.find(&text).is_none());

@@ -125,6 +125,61 @@ async fn what_cannot_be_written_again_is_refused() {
 }
 
 #[tokio::test]
+async fn what_cannot_be_masked_in_time_is_refused() {
+    let settings = json!({ "patterns": ["(?s)a.*z|a"], "action": "mask" });
+    let (reply, _) = decided(&settings, C2C, &message(&[text(&"a".repeat(1000))])).await.unwrap();
+    assert_eq!(reply["MsgBody"][0]["MsgContent"]["Text"], "*".repeat(1000));
+    let (reply, reason) = decided(&settings, C2C, &message(&[text(&"a".repeat(100_000))])).await.unwrap();
+    assert_eq!(
+        (reply["ErrorCode"].as_u64(), &*reason),
+        (Some(1), "it has patterns[0], and too much more to be masked in time")
+    );
+}
+
+/// Decides about a body that is no `Value`.
+async fn decided_raw(settings: Value, body: &str) -> Option<(Value, String)> {
+    let handler = open_handler("word-filter", settings).await;
+    let decision = decide(&handler, C2C, body).await?;
+    let reply = decision.reply(decision_rules(C2C).unwrap(), body.as_bytes()).unwrap();
+    Some((serde_json::from_str(&reply.to_json()).unwrap(), decision.reason().to_owned()))
+}
+
+#[tokio::test]
+async fn half_a_surrogate_pair_hides_nothing() {
+    let text = |text: &str| format!(r#"{{"MsgType":"TIMTextElem","MsgContent":{{"Text":"{text}"}}}}"#);
+    let message = |elements: String| format!(r#"{{"From_Account":"mara","MsgBody":[{elements}]}}"#);
+    let unheard = r#"{"MsgType":"TIMUnheardOfElem","MsgContent":{"Text":"\ud83d"}}"#;
+    for (elements, masked) in [
+        (text(r"spam \ud83d"), "**** \u{fffd}"),
+        (text(r"\ude00spam\ud83d\ude00"), "\u{fffd}****\u{1f600}"),
+        (format!("{},{unheard}", text("spam")), "****"),
+    ] {
+        let body = message(elements);
+        let (reply, reason) = decided_raw(json!({ "words": ["spam"] }), &body).await.unwrap();
+        assert_eq!((reply["ErrorCode"].as_u64(), &*reason), (Some(1), "it has words[0], \"spam\""), "{body}");
+        let (reply, _) = decided_raw(json!({ "words": ["spam"], "action": "mask" }), &body).await.unwrap();
+        assert_eq!(reply["MsgBody"][0]["MsgContent"]["Text"], masked, "{body}");
+        assert_eq!(decided_raw(json!({ "words": ["ham"] }), &body).await, None, "{body}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_nested_too_deeply_counts_as_found() {
+    let mut elements = text("spam").to_string();
+    for _ in 0..40 {
+        elements = format!(r#"{{"MsgType":"TIMRelayElem","MsgContent":{{"MsgList":[{{"MsgBody":[{elements}]}}]}}}}"#);
+    }
+    let body = format!(r#"{{"From_Account":"mara","MsgBody":[{elements}]}}"#);
+    for (action, code) in [("refuse", 1), ("mask", 1), ("drop", 2)] {
+        let (reply, reason) = decided_raw(json!({ "words": ["spam"], "action": action }), &body).await.unwrap();
+        assert_eq!(reply["ErrorCode"], code, "{action}");
+        assert_eq!(reason, "it is nested too deeply to be looked through");
+    }
+    let settings = json!({ "words": ["spam"], "message": "no" });
+    assert_eq!(decided_raw(settings, &body).await.unwrap().0["ErrorCode"], 120_001);
+}
+
+#[tokio::test]
 async fn what_is_no_message_is_let_alone() {
     let settings = json!({ "patterns": ["."] });
     for (command, body) in [
@@ -199,12 +254,13 @@ fn wrong_settings_are_all_named() {
             ],
         ),
         (
-            json!({ "patterns": ["a", "x*", "(", "\\w{5000}"] }),
+            json!({ "patterns": ["a", "x*", "(", "\\w{5000}", "\\b(?s:a.*z)?"] }),
             vec![
-                "patterns.[1]: it fits where nothing is, so every message; write a pattern that takes a character at least"
-                    .to_owned(),
+                "patterns.[1]: it can fit where nothing is; write a pattern that takes a character at least".to_owned(),
                 "patterns.[2]: unclosed group".to_owned(),
                 "patterns.[3]: it takes more than 2 MiB once it is compiled; repeat less in it, or split it".to_owned(),
+                // It would look from each word to the end of the text.
+                "patterns.[4]: it can fit where nothing is; write a pattern that takes a character at least".to_owned(),
             ],
         ),
         (

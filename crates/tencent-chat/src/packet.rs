@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     Text,
+    text::Name,
     wire::{NullableSeed, Wire},
 };
 
@@ -38,7 +39,7 @@ pub(crate) fn read<'de, P: Packet<'de>, D: Deserializer<'de>>(deserializer: D) -
 
         fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<P, A::Error> {
             let mut packet = P::default();
-            while let Some(name) = members.next_key::<Text<'de>>()? {
+            while let Some(Name(name)) = members.next_key::<Name<'de>>()? {
                 if !packet.take(&name, &mut members)? {
                     keep(packet.extra(), name, &mut members)?;
                 }

@@ -279,6 +279,38 @@ fn pages_go_on_where_the_last_one_ended() {
 }
 
 #[test]
+fn pages_of_one_go_on_behind_what_cannot_be_read() {
+    let place = Place::new();
+    let journal = place.open();
+    fill(&journal, 60);
+    for seq in 1..=60 {
+        attach(&journal, seq, decided(&format!("word-{seq:02}{}", "x".repeat(1000))));
+    }
+    journal.close();
+    let mut file = std::fs::read(place.path()).unwrap();
+    let page = file.windows(7).position(|bytes| bytes == b"word-30").unwrap() / 8192;
+    file[page * 8192..(page + 1) * 8192].fill(0xff);
+    std::fs::write(place.path(), &file).unwrap();
+    let journal = place.open();
+    let mut reader = journal.reader().unwrap();
+    let (mut seen, mut damaged, mut after) = (Vec::new(), Vec::new(), 0);
+    while let Some(upto) = {
+        let page = reader.decisions_page(after, 1).unwrap();
+        seen.extend(page.rows.iter().map(|row| row.callback_seq));
+        damaged.extend(page.damaged.iter().map(|(seq, _)| *seq));
+        page.upto
+    } {
+        after = upto;
+    }
+    assert!(damaged.contains(&30) && damaged.len() < 20, "{damaged:?}");
+    // The last callback before it is among both: it may have had more.
+    seen.extend(&damaged);
+    seen.sort_unstable();
+    seen.dedup();
+    assert_eq!(seen, (1..=60).collect::<Vec<_>>());
+}
+
+#[test]
 fn records_go_with_their_callbacks() {
     let place = Place::new();
     let journal = place.open();

@@ -15,6 +15,7 @@ use crate::{
     decode_error::read_aside,
     packet::{fill, keep},
     survey::Surveyor,
+    text::Name,
     wire::{NullableSeed, Wire},
 };
 
@@ -56,7 +57,7 @@ impl<'de> Visitor<'de> for ElementVisitor {
         let mut content: Option<Content<'de>> = None;
         let mut aside: Option<Value> = None;
         let mut extra = Map::new();
-        while let Some(name) = members.next_key::<Text<'de>>()? {
+        while let Some(Name(name)) = members.next_key::<Name<'de>>()? {
             match &*name {
                 "MsgType" => fill(&mut msg_type, "MsgType", &mut members)?,
                 "MsgContent" if content.is_some() || aside.is_some() => {
