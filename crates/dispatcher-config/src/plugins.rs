@@ -40,6 +40,15 @@ pub struct HandlerInstance {
     pub decide: Option<DecideSettings>,
 }
 
+impl HandlerInstance {
+    /// The callbacks that it is given once they are durable, of those that it selects.
+    #[must_use]
+    pub fn handled(&self) -> Route {
+        let route = self.route.clone();
+        if self.settings.handles_decided() { route } else { route.without_decided() }
+    }
+}
+
 /// A sink that the configuration sets up.
 #[derive(Clone)]
 pub struct SinkInstance {

@@ -109,6 +109,11 @@ impl CommandPattern {
         Ok(CommandPattern(pattern.to_owned()))
     }
 
+    /// That of one command of the catalogue.
+    pub(crate) fn of(info: &CommandInfo) -> CommandPattern {
+        CommandPattern(info.name.to_owned())
+    }
+
     /// Whether it selects the command of this name.
     #[must_use]
     pub fn selects(&self, command: &str) -> bool {

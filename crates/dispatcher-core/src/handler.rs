@@ -42,6 +42,12 @@ pub trait HandlerConfig: DeserializeOwned + JsonSchema + Send + Sync + 'static {
         false
     }
 
+    /// Whether [`handle`](Handler::handle) is called for callbacks that want a decision as well. `false` says that deciding is
+    /// all it does about those: it is not given them, so that they say nothing about whether it works.
+    fn handles_decided(&self) -> bool {
+        true
+    }
+
     /// Makes the handler. It may do I/O, and may be called again: after a panic, or after it failed.
     ///
     /// # Errors
@@ -207,6 +213,9 @@ pub trait HandlerSettings: Send + Sync {
     /// [`HandlerConfig::forwards`].
     fn forwards(&self) -> bool;
 
+    /// [`HandlerConfig::handles_decided`].
+    fn handles_decided(&self) -> bool;
+
     /// [`HandlerConfig::open`].
     ///
     /// # Errors
@@ -222,6 +231,10 @@ impl<C: HandlerConfig> HandlerSettings for C {
 
     fn forwards(&self) -> bool {
         HandlerConfig::forwards(self)
+    }
+
+    fn handles_decided(&self) -> bool {
+        HandlerConfig::handles_decided(self)
     }
 
     async fn open(&self, cx: &OpenContext) -> Result<Arc<dyn Handler>, OpenError> {

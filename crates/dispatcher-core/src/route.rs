@@ -62,6 +62,15 @@ impl Route {
         self.selects_app(app) && self.selects_command(command)
     }
 
+    /// The same without callbacks that want a decision.
+    #[must_use]
+    pub fn without_decided(mut self) -> Route {
+        // Which those are is known of the catalogue alone.
+        let decided = tencent_chat::commands().iter().filter(|info| info.wants_decision());
+        self.except.extend(decided.map(CommandPattern::of));
+        self
+    }
+
     /// Whether callbacks of this app are, if they are of the right command.
     #[must_use]
     pub fn selects_app(&self, app: &App) -> bool {
@@ -100,5 +109,15 @@ mod tests {
         ] {
             assert_eq!(route.selects(&App::new(1, app), &Command::new(command)), selected, "{app} {command}");
         }
+    }
+
+    #[test]
+    fn what_wants_a_decision_can_be_left_out() {
+        let all = vec![CommandPattern::new("*").unwrap()];
+        let route = Route { commands: all, except: vec![], apps: None, phase: PhaseFilter::Any }.without_decided();
+        for info in tencent_chat::commands() {
+            assert_eq!(route.selects_command(&Command::new(info.name)), !info.wants_decision(), "{}", info.name);
+        }
+        assert!(route.selects_command(&Command::new("Live.CallbackBeforeSendGift")), "nobody decides about it");
     }
 }

@@ -5,6 +5,7 @@ use std::{
     fmt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use serde::de::DeserializeOwned;
@@ -179,13 +180,21 @@ fn marks(path: &Path) -> Vec<Mark> {
 pub struct OpenContext {
     name: String,
     lane: usize,
+    timeout: Option<Duration>,
 }
 
 impl OpenContext {
     /// For the lane number `lane`, from 0, of the instance called `name`.
     #[must_use]
     pub fn new(name: &str, lane: usize) -> OpenContext {
-        OpenContext { name: name.to_owned(), lane }
+        OpenContext { name: name.to_owned(), lane, timeout: None }
+    }
+
+    /// With the longest that one call may take.
+    #[must_use]
+    pub fn with_timeout(mut self, timeout: Duration) -> OpenContext {
+        self.timeout = Some(timeout);
+        self
     }
 
     /// The instance's name: `<name>` in `[sinks.<name>]`.
@@ -198,6 +207,13 @@ impl OpenContext {
     #[must_use]
     pub fn lane(&self) -> usize {
         self.lane
+    }
+
+    /// The longest that one call of what is opened ever has: its `timeout`, and for decisions no more than the time within
+    /// which Tencent is answered. A call may have less, where others took of it. `None` where nobody has said.
+    #[must_use]
+    pub fn timeout(&self) -> Option<Duration> {
+        self.timeout
     }
 }
 

@@ -226,7 +226,8 @@ impl Decider {
                     return Err(());
                 }
             };
-            let (settings, cx) = (self.instance.settings.clone(), OpenContext::new(&self.name, 0));
+            let (settings, cx) =
+                (self.instance.settings.clone(), OpenContext::new(&self.name, 0).with_timeout(self.within));
             let limit = self.instance.options.timeout;
             let why = match cell.run_for(limit, async move { settings.open(&cx).await }).await {
                 Ok(Ok(handler)) => {

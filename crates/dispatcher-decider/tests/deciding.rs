@@ -66,6 +66,10 @@ impl HandlerSettings for Settings {
         false
     }
 
+    fn handles_decided(&self) -> bool {
+        true
+    }
+
     async fn open(&self, _: &OpenContext) -> Result<Arc<dyn Handler>, OpenError> {
         self.opened.fetch_add(1, Relaxed);
         Ok(Arc::new(self.clone()))

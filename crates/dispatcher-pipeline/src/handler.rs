@@ -70,7 +70,7 @@ impl HandlerWorker {
 
     async fn open(&self) -> Result<Opened, Report<Made>> {
         let (cell, generation) = self.cells.cell().map_err(Report::off)?;
-        let (settings, cx) = (self.settings.clone(), OpenContext::new(&self.name, 0));
+        let (settings, cx) = (self.settings.clone(), OpenContext::new(&self.name, 0).with_timeout(self.timeout));
         match cell.run_for(guard(self.timeout), async move { settings.open(&cx).await }).await {
             Ok(Ok(handler)) => Ok(Opened { handler: Some(handler), cell, generation }),
             Ok(Err(err)) => Err(Report::down(format!("it cannot be opened: {err}"))),

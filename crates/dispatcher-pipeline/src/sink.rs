@@ -76,7 +76,8 @@ impl SinkWorker {
             Some(mut orphan) => cell.dispose(orphan.sink.take()),
             None => {}
         }
-        let (settings, cx) = (self.settings.clone(), OpenContext::new(&self.name, lane.index));
+        let (settings, cx) =
+            (self.settings.clone(), OpenContext::new(&self.name, lane.index).with_timeout(self.timeout));
         match cell.run_for(guard(self.timeout), async move { settings.open(&cx).await }).await {
             Ok(Ok(sink)) => Ok(Opened { sink: Some(sink), cell, generation }),
             Ok(Err(err)) => Err(Report::down(format!("it cannot be opened: {err}"))),

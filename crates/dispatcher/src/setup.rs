@@ -10,7 +10,7 @@ use dispatcher_journal::Stream;
 /// The setup of `config`, and of the dispatcher that runs with it, if one does.
 pub(crate) fn setup(config: &Config, running: Option<Live>) -> Setup {
     let handlers = config.handlers.iter().filter(|handler| handler.plugin.role.handles()).map(|handler| {
-        let route = handler.route.clone();
+        let route = handler.handled();
         Configured {
             name: format!("handler:{}", handler.name),
             stream: Stream::Callbacks,

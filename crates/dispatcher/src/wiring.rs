@@ -137,7 +137,7 @@ pub(crate) fn handlers(config: &Config) -> Vec<HandlerInstance> {
         .map(|handler| HandlerInstance {
             name: handler.name.clone(),
             settings: handler.settings.clone(),
-            route: handler.route.clone(),
+            route: handler.handled(),
             sinks: handler.sinks.clone(),
             threads: handler.run.threads,
             options: options(&handler.run),

@@ -1,14 +1,16 @@
 //! When an endpoint that fails is left alone, and how it is found to work again.
 //!
 //! After five failures in a row nobody is asked about: Tencent would only wait for the default. From time to time one callback
-//! is copied to the endpoint all the same, while its own answer leaves at once; when such a copy gets a legal reply in time,
-//! all are asked about again. Nothing is invented, and no user waits for a trial.
+//! is copied to the endpoint all the same, while its own answer leaves at once; when such a copy gets a reply in time, all are
+//! asked about again. Nothing is invented, and no user waits for a trial.
 
 use std::{
     mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
+
+use tracing::warn;
 
 /// So many failures in a row are enough.
 const FAILURES: u32 = 5;
@@ -17,10 +19,14 @@ const FAILURES: u32 = 5;
 const WAIT_FIRST: Duration = Duration::from_secs(1);
 const WAIT_MAX: Duration = Duration::from_secs(30);
 
-/// Counts across all callbacks. It does not log: that the handler does not decide, and why, is told by the dispatcher.
+/// Counts across all callbacks.
 pub(crate) struct Breaker {
+    /// The handler's name.
+    handler: Arc<str>,
     /// Where the endpoint is, as people may see it.
     endpoint: String,
+    /// The longest that a call has, if that is known.
+    timeout: Option<Duration>,
     state: Mutex<State>,
 }
 
@@ -57,21 +63,28 @@ pub(crate) struct Asking {
     breaker: Arc<Breaker>,
     epoch: u64,
     deadline: Instant,
+    /// Whether it has so little time that being late says nothing about the endpoint.
+    is_hurried: bool,
     is_probe: bool,
     has_ended: bool,
 }
 
 impl Breaker {
-    pub(crate) fn new(endpoint: String) -> Breaker {
-        Breaker { endpoint, state: Mutex::default() }
+    pub(crate) fn new(handler: Arc<str>, endpoint: String, timeout: Option<Duration>) -> Breaker {
+        Breaker { handler, endpoint, timeout, state: Mutex::default() }
     }
 
-    /// What to do with a callback that has to be decided by `deadline`.
+    /// What to do with a callback that has to be decided by `deadline`. A copy has all the time that a call can have, since
+    /// nobody waits for it.
     pub(crate) fn turn(self: &Arc<Breaker>, deadline: Instant, now: Instant) -> Turn {
         let mut state = self.lock();
         let (epoch, failures) = (state.epoch, state.failures);
-        let asking = |is_probe| Asking { breaker: self.clone(), epoch, deadline, is_probe, has_ended: false };
-        let Some(rest) = &mut state.rest else { return Turn::Ask(asking(false)) };
+        let asking = |deadline: Instant, is_probe| {
+            let left = deadline.saturating_duration_since(now);
+            let is_hurried = self.timeout.is_some_and(|timeout| left < timeout / 2);
+            Asking { breaker: self.clone(), epoch, deadline, is_hurried, is_probe, has_ended: false }
+        };
+        let Some(rest) = &mut state.rest else { return Turn::Ask(asking(deadline, false)) };
         let text = format!(
             "{} failed {failures} times in a row, the last: {}; it is asked again by itself in the background",
             self.endpoint, rest.error
@@ -80,7 +93,8 @@ impl Breaker {
             return Turn::Rest(text);
         }
         rest.is_probing = true;
-        Turn::Probe(asking(true), text)
+        let whole = self.timeout.map_or(deadline, |timeout| now + timeout);
+        Turn::Probe(asking(whole, true), text)
     }
 
     fn end(&self, epoch: u64, result: Result<(), String>, now: Instant) {
@@ -92,6 +106,7 @@ impl Breaker {
             state.failures = 0;
             if state.rest.take().is_some() {
                 state.epoch += 1;
+                warn!(handler = &*self.handler, "{} works again: callbacks are asked of it", self.endpoint);
             }
             return;
         };
@@ -103,6 +118,12 @@ impl Breaker {
             Some(rest) => (rest.wait * 2).min(WAIT_MAX),
             None => {
                 state.epoch += 1;
+                warn!(
+                    handler = &*self.handler,
+                    "{} failed {FAILURES} times in a row, the last: {error}; until it works again what counts when it fails is \
+                     answered at once",
+                    self.endpoint
+                );
                 WAIT_FIRST
             }
         };
@@ -121,15 +142,22 @@ impl Asking {
         self.deadline
     }
 
-    /// A legal reply came, or why none did. One that comes too late is none.
+    /// A reply came that shows it at work, or why none did. One that comes too late is none.
     pub(crate) fn end(mut self, result: Result<(), String>, now: Instant) {
         self.has_ended = true;
-        let result = if now < self.deadline { result } else { Err(self.late()) };
-        self.breaker.end(self.epoch, result, now);
+        if now < self.deadline {
+            self.breaker.end(self.epoch, result, now);
+        } else {
+            self.late(now);
+        }
     }
 
-    fn late(&self) -> String {
-        format!("no answer from {} in time", self.breaker.endpoint)
+    /// Its time is up.
+    fn late(&self, now: Instant) {
+        if !self.is_hurried {
+            let late = format!("no answer from {} in time", self.breaker.endpoint);
+            self.breaker.end(self.epoch, Err(late), now);
+        }
     }
 }
 
@@ -137,7 +165,7 @@ impl Drop for Asking {
     fn drop(&mut self) {
         let now = Instant::now();
         if !mem::replace(&mut self.has_ended, true) && (self.is_probe || self.deadline <= now) {
-            self.breaker.end(self.epoch, Err(self.late()), now);
+            self.late(now);
         }
     }
 }
@@ -156,8 +184,12 @@ mod tests {
 
     impl Bench {
         fn new() -> Bench {
+            Bench::named("moderation")
+        }
+
+        fn named(handler: &str) -> Bench {
             Bench {
-                breaker: Arc::new(Breaker::new("http://here/".into())),
+                breaker: Arc::new(Breaker::new(handler.into(), "http://here/".into(), None)),
                 begin: Instant::now() + Duration::from_secs(3600),
             }
         }
@@ -268,6 +300,61 @@ mod tests {
             panic!("asked all the same")
         };
         assert!(text.contains("failed 5 times in a row, the last: no answer from http://here/ in time"), "{text}");
+    }
+
+    #[test]
+    fn being_late_says_nothing_where_others_took_most_of_the_time() {
+        let timeout = Duration::from_secs(10);
+        let breaker = Arc::new(Breaker::new("moderation".into(), "http://here/".into(), Some(timeout)));
+        let begin = Instant::now() + Duration::from_secs(3600);
+        let ask = |left: Duration| match breaker.turn(begin + left, begin) {
+            Turn::Ask(asking) => asking,
+            Turn::Probe(..) | Turn::Rest(_) => panic!("not asked"),
+        };
+        for _ in 0..9 {
+            ask(timeout / 2 - Duration::from_millis(1)).end(Ok(()), begin + timeout);
+        }
+        for _ in 0..4 {
+            ask(timeout / 2).end(Ok(()), begin + timeout);
+        }
+        ask(Duration::ZERO).end(Ok(()), begin);
+        // Whatever time it had, a refusal is a refusal.
+        ask(Duration::from_millis(1)).end(Err("status 500".to_owned()), begin);
+        let later = begin + WAIT_FIRST;
+        let Turn::Probe(probe, _) = breaker.turn(later, later) else { panic!("no trial") };
+        assert_eq!(probe.deadline(), later + timeout, "nobody waits for it");
+        probe.end(Ok(()), later + timeout - Duration::from_millis(1));
+        ask(timeout);
+    }
+
+    #[test]
+    fn the_log_has_a_line_when_it_opens_and_one_when_it_closes() {
+        #[derive(Clone, Default)]
+        struct Log(Arc<Mutex<Vec<u8>>>);
+
+        impl std::io::Write for Log {
+            fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+                self.0.lock().unwrap().write(bytes)
+            }
+
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+
+        let (log, bench) = (Log::default(), Bench::named("logged"));
+        let to = log.clone();
+        // For all tests of this program: whether a line is wanted at all is asked once, by whichever comes to it first.
+        tracing_subscriber::fmt().without_time().with_ansi(false).with_writer(move || to.clone()).init();
+        bench.fail(FAILURES);
+        bench.end(bench.probe(1000), false, 1000);
+        bench.end(bench.probe(3000), true, 3000);
+        bench.end(bench.ask(3000), true, 3000);
+        let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        let lines: Vec<&str> = text.lines().filter(|line| line.contains("handler=\"logged\"")).collect();
+        assert_eq!(lines.len(), 2, "{text}");
+        assert!(lines[0].contains("http://here/ failed 5 times in a row, the last: status 500; until"), "{text}");
+        assert!(lines[1].contains("http://here/ works again"), "{text}");
     }
 
     #[test]

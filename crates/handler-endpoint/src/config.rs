@@ -49,7 +49,7 @@ pub(crate) struct EndpointConfig {
     #[serde(default)]
     allow_networks: Vec<Network>,
 
-    /// How long a connection may take to be made, TLS included. Default "1s": below the time that a decision has, so that an
+    /// How long a connection may take to be made, TLS included; never more than half of what a call has. Default "1s". So an
     /// endpoint that cannot be reached is told from one that is slow.
     #[serde(default = "default_connect_timeout")]
     connect_timeout: TimeSpan,
@@ -82,6 +82,11 @@ impl HandlerConfig for EndpointConfig {
         self.read().map(drop)
     }
 
+    /// It was asked about them.
+    fn handles_decided(&self) -> bool {
+        false
+    }
+
     async fn open(&self, cx: &OpenContext) -> Result<Endpoint, OpenError> {
         let Read { url, guard, headers } = self.read().map_err(|findings| match findings.first() {
             Some(finding) => OpenError::key(finding.path.join("."), &finding.message),
@@ -95,11 +100,12 @@ impl HandlerConfig for EndpointConfig {
                 self.tls.get_or_init(|| tls).clone()
             }
         };
+        let connect_timeout = self.connect_timeout.get();
         let client = Client::new(ClientParts {
             guard,
             headers,
             proxy: None,
-            connect_timeout: self.connect_timeout.get(),
+            connect_timeout: cx.timeout().map_or(connect_timeout, |timeout| connect_timeout.min(timeout / 2)),
             idle: IDLE,
             idle_connections: IDLE_CONNECTIONS,
             tls,
@@ -110,7 +116,7 @@ impl HandlerConfig for EndpointConfig {
             FormatName::CloudEvents => Format::CloudEvents,
         };
         let name = cx.name().into();
-        Ok(Endpoint::new(Service { client, url, format, name }))
+        Ok(Endpoint::new(Service { client, url, format, name }, cx.timeout()))
     }
 }
 

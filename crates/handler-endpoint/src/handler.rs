@@ -14,7 +14,7 @@ use tokio::time::timeout_at;
 use crate::{
     acknowledged::acknowledged,
     breaker::{Asking, Breaker, Turn},
-    decided::decided,
+    decided::{Undecided, decided},
     service::Service,
 };
 
@@ -32,13 +32,14 @@ pub(crate) struct Endpoint {
 }
 
 impl Endpoint {
-    pub(crate) fn new(service: Service) -> Endpoint {
-        let breaker = Breaker::new(service.shown());
+    /// `timeout`: the longest that a call has, if that is known.
+    pub(crate) fn new(service: Service, timeout: Option<Duration>) -> Endpoint {
+        let breaker = Breaker::new(service.name.clone(), service.shown(), timeout);
         Endpoint { service, breaker: Arc::new(breaker) }
     }
 
-    /// Asks with a copy of a callback whose own answer is the default by now. The verdict is of no use; that there is a legal one
-    /// in time is.
+    /// Asks with a copy of a callback whose own answer is the default by now. The verdict is of no use; that there is one in
+    /// time is.
     fn probe(&self, callback: &Callback, rules: &'static DecisionRules, asking: Asking) {
         let (service, callback) = (self.service.clone(), callback.clone());
         tokio::spawn(async move {
@@ -81,11 +82,11 @@ impl Handler for Endpoint {
                 ask.await
             }
         };
-        decision.map(Some)
+        decision.map(Some).map_err(|undecided| undecided.error)
     }
 
     async fn handle(&self, callback: &Callback, cx: &HandleContext) -> Result<Vec<NewEvent>, HandlerError> {
-        // It was asked about these.
+        // It was asked about these; one may still come as a dead letter that is replayed.
         if callback.command().wants_decision() {
             return Ok(vec![]);
         }
@@ -97,6 +98,9 @@ impl Handler for Endpoint {
 }
 
 /// What the breaker has to know.
-fn found(decision: &Result<Decision, HandlerError>) -> Result<(), String> {
-    decision.as_ref().map(drop).map_err(ToString::to_string)
+fn found(decision: &Result<Decision, Undecided>) -> Result<(), String> {
+    match decision {
+        Ok(_) | Err(Undecided { is_there: true, .. }) => Ok(()),
+        Err(Undecided { error, .. }) => Err(error.to_string()),
+    }
 }

@@ -30,6 +30,10 @@ impl HandlerSettings for Broken {
         false
     }
 
+    fn handles_decided(&self) -> bool {
+        true
+    }
+
     async fn open(&self, _: &OpenContext) -> Result<Arc<dyn Handler>, OpenError> {
         Err(OpenError::other("no such host"))
     }

@@ -240,6 +240,10 @@ impl HandlerSettings for Settings {
         true
     }
 
+    fn handles_decided(&self) -> bool {
+        true
+    }
+
     async fn open(&self, _: &OpenContext) -> Result<Arc<dyn Handler>, OpenError> {
         Ok(Arc::new(self.0.open()?))
     }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use dispatcher_core::{Callback, DecideContext, Decision, Handler, HandlerError, Purpose};
+use dispatcher_core::{Callback, DecideContext, Decision, Handler, HandlerError, OpenContext, Purpose};
 use dispatcher_testkit::{PATIENCE, sample};
 use serde_json::{Value, json};
 use tencent_chat::{Query, ReplyFamily, decision_rules, targets};
@@ -313,6 +313,33 @@ async fn a_success_in_between_keeps_it_asked() {
         server.answer(Answer::ok(OK));
         decide(&*handler, &sample(MESSAGE)).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_command_that_it_does_not_understand_costs_the_others_nothing() {
+    let server = Server::start(Answer::ok(OK)).await;
+    let handler = open(json!({"url": server.url("/")})).await;
+    for _ in 0..8 {
+        let err = decide(&*handler, &sample("Sns.CallbackPrevFriendAdd")).await.unwrap_err().to_string();
+        assert!(err.ends_with("ResultItem is missing: it has a verdict on each target"), "{err}");
+    }
+    decide(&*handler, &sample(MESSAGE)).await.unwrap();
+    assert_eq!(server.received().len(), 9);
+}
+
+#[tokio::test]
+async fn calls_with_hardly_any_time_do_not_count_against_it() {
+    let server = Server::start(Answer::Hang("")).await;
+    let cx = OpenContext::new("moderation", 0).with_timeout(PATIENCE);
+    let section = json!({"url": server.url("/"), "allow_networks": ["127.0.0.0/8"]});
+    let handler = crate::settings(&section).open(&cx).await.unwrap();
+    for _ in 0..8 {
+        let (time, callback) = (Duration::from_millis(50), sample(MESSAGE));
+        let call = tokio::time::timeout(time * 2, decide_within(&*handler, &callback, time)).await;
+        assert!(call.is_err(), "it goes on until it is dropped");
+    }
+    server.answer(Answer::ok(OK));
+    decide(&*handler, &sample(MESSAGE)).await.unwrap();
 }
 
 #[tokio::test]

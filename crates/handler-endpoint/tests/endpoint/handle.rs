@@ -2,10 +2,15 @@
 
 use std::time::Duration;
 
-use dispatcher_testkit::{PATIENCE, TestDispatcher, sample};
+use dispatcher_core::OpenContext;
+use dispatcher_pipeline::{ConsumerStatus, State};
+use dispatcher_testkit::{PATIENCE, Tencent, TestDispatcher, sample};
 use serde_json::{Value, json};
 use tencent_chat::Query;
-use tokio::net::TcpListener;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::watch,
+};
 
 use crate::{
     MESSAGE, handle, handle_within, open,
@@ -143,18 +148,38 @@ async fn who_hangs_is_given_up_on_in_time_and_who_is_not_there_is_down() {
     assert_eq!(err.to_string(), format!("cannot connect to http://{nobody}/: Connection refused (os error 111)"));
 }
 
+#[tokio::test]
+async fn who_takes_no_connections_is_down_even_where_the_time_is_short() {
+    // A socket whose queue is full: the system drops what asks to be connected.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(0).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut filling = Vec::new();
+    while let Ok(Ok(stream)) = tokio::time::timeout(Duration::from_millis(300), TcpStream::connect(address)).await {
+        filling.push(stream);
+    }
+    let time = Duration::from_millis(800);
+    let cx = OpenContext::new("moderation", 0).with_timeout(time);
+    let section =
+        json!({"url": format!("http://{address}/"), "allow_networks": ["127.0.0.0/8"], "connect_timeout": "1s"});
+    let handler = crate::settings(&section).open(&cx).await.unwrap();
+    let err = handle_within(&*handler, &sample(AFTER), time).await.unwrap_err();
+    assert!(err.is_down(), "{err}");
+}
+
 /// In a dispatcher of its own, with short waits.
-fn dispatcher(url: &str) -> TestDispatcher {
+fn dispatcher(url: &str, more: &str) -> TestDispatcher {
     TestDispatcher::start(&format!(
         "[handlers.legacy]\ntype = \"endpoint\"\nurl = \"{url}\"\nallow_networks = [\"127.0.0.0/8\"]\n\
-         tencent_token = \"tok\"\nattempts = 3\nbackoff = {{ first = \"5ms\", max = \"20ms\" }}\n"
+         tencent_token = \"tok\"\nattempts = 3\nbackoff = {{ first = \"5ms\", max = \"20ms\" }}\n{more}"
     ))
 }
 
 #[tokio::test]
 async fn comes_again_until_the_error_code_is_0_and_in_order() {
     let server = Server::start(Answer::ok(r#"{"ErrorCode":5}"#)).await;
-    let dispatcher = dispatcher(&server.url("/cb"));
+    let dispatcher = dispatcher(&server.url("/cb"), "");
     let tencent = dispatcher.tencent();
     tencent.change_attribute("a", 0).await;
     server.wait_for(2).await;
@@ -191,7 +216,7 @@ async fn comes_again_until_the_error_code_is_0_and_in_order() {
 #[tokio::test]
 async fn sixteen_keys_wait_for_it_side_by_side() {
     let server = Server::start(Answer::WhenAsked(16, OK.to_owned())).await;
-    let dispatcher = dispatcher(&server.url("/cb"));
+    let dispatcher = dispatcher(&server.url("/cb"), "");
     let tencent = dispatcher.tencent();
     for nth in 0..16 {
         tencent.change_attribute(&format!("group-{nth}"), nth).await;
@@ -201,37 +226,74 @@ async fn sixteen_keys_wait_for_it_side_by_side() {
     assert_eq!(server.received().len(), 16);
 }
 
+fn status(dispatcher: &TestDispatcher) -> ConsumerStatus {
+    dispatcher.dispatcher().status().into_iter().find(|status| status.name == "handler:legacy").unwrap()
+}
+
+/// Polls, since a status has no bell; asserts nothing about the time it takes but that it ends.
+async fn until(dispatcher: &TestDispatcher, what: &str, holds: impl Fn(&ConsumerStatus) -> bool) {
+    let look = async {
+        while !holds(&status(dispatcher)) {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    let looked = tokio::time::timeout(PATIENCE, look).await;
+    looked.unwrap_or_else(|_| panic!("{what}: {:?}", status(dispatcher)));
+}
+
+/// One callback that is decided about and one that is told, of other keys each time.
+async fn send_a_pair(tencent: &Tencent, nth: u64) {
+    let message = tencent_chat::command(MESSAGE).unwrap().sample;
+    let mut message: Value = serde_json::from_str(message).unwrap();
+    message["From_Account"] = format!("sender-{nth}").into();
+    tencent.send(MESSAGE, &message.to_string()).await.expect_ok();
+    tencent.change_attribute(&format!("group-{nth}"), nth).await;
+}
+
 #[tokio::test]
-async fn while_nobody_is_there_no_attempt_is_used() {
+async fn a_wrong_address_costs_eight_dead_letters_whatever_is_decided_in_between() {
+    // The first one is held until all the others are there, so that none is the last one left, which would be to blame itself.
+    let (tell, told) = watch::channel(false);
+    let server = Server::start(Answer::WhenTold(told, OK.to_owned())).await;
+    let dispatcher = dispatcher(&server.url("/cb"), "lanes = 1\n");
+    dispatcher.tencent().change_attribute("first", 0).await;
+    server.wait_for(1).await;
+    server.answer(Answer::status(404));
+    for nth in 0..12 {
+        send_a_pair(&dispatcher.tencent(), nth).await;
+    }
+    tell.send(true).unwrap();
+    // What is given up on is counted when that is committed.
+    let is_down = |status: &ConsumerStatus| matches!(status.state, State::Down { .. }) && status.dead >= 8;
+    until(&dispatcher, "it is down", is_down).await;
+    assert_eq!((status(&dispatcher).dead, status(&dispatcher).done), (8, 1));
+    dispatcher.stop().await;
+}
+
+#[tokio::test]
+async fn while_nobody_is_there_no_attempt_is_used_whatever_is_decided_in_between() {
     // A port that nobody else takes meanwhile, and that nobody listens on.
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
     socket.set_reuseaddr(true).unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = socket.local_addr().unwrap();
-    let dispatcher = dispatcher(&format!("http://{address}/cb"));
-    let tencent = dispatcher.tencent();
+    let dispatcher = dispatcher(&format!("http://{address}/cb"), "");
+    let is_down = |status: &ConsumerStatus| format!("{:?}", status.state).contains("cannot connect to");
     for nth in 0..3 {
-        tencent.change_attribute("a", nth).await;
+        send_a_pair(&dispatcher.tencent(), nth).await;
     }
-    let status =
-        || dispatcher.dispatcher().status().into_iter().find(|status| status.name == "handler:legacy").unwrap();
-    let look = async {
-        while !format!("{:?}", status().state).contains("cannot connect to") {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, look).await.expect("it is down");
-    assert_eq!((status().failed, status().dead), (0, 0));
+    until(&dispatcher, "it is down", is_down).await;
+    let State::Down { since, .. } = status(&dispatcher).state else { panic!("{:?}", status(&dispatcher)) };
+    for nth in 3..6 {
+        send_a_pair(&dispatcher.tencent(), nth).await;
+    }
+    let now = status(&dispatcher);
+    assert!(matches!(now.state, State::Down { since: still, .. } if still == since), "{now:?}");
+    assert_eq!((now.done, now.failed, now.dead), (0, 0, 0));
     let listener = socket.listen(16).unwrap();
     let server = Server::serve(listener, Answer::ok(OK));
-    let received = server.wait_for(3).await;
-    assert_eq!(received.len(), 3);
-    let look = async {
-        while status().done < 3 {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, look).await.expect("it is up again");
-    assert_eq!((status().failed, status().dead), (0, 0));
+    until(&dispatcher, "it is up again", |status| status.done >= 6).await;
+    assert_eq!(server.received().len(), 6);
+    assert_eq!((status(&dispatcher).done, status(&dispatcher).failed, status(&dispatcher).dead), (6, 0, 0));
     dispatcher.stop().await;
 }
