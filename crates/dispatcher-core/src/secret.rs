@@ -1,6 +1,10 @@
 //! A setting that nobody should read.
 
-use std::{fmt, fs};
+use std::{
+    fmt,
+    fs::{self, File},
+    io::{self, Read as _},
+};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de::Error as _};
@@ -40,7 +44,7 @@ impl<'de> Deserialize<'de> for Secret {
         let (secret, what) = match Value::deserialize(deserializer).map_err(|_| wrong())? {
             Value::String(secret) => (secret, "a secret"),
             Value::Object(table) => match table.get("file").and_then(Value::as_str).filter(|_| table.len() == 1) {
-                Some(file) => match fs::read_to_string(file) {
+                Some(file) => match content(file) {
                     Ok(content) => (content.trim_end_matches(['\r', '\n']).to_owned(), "the file of a secret"),
                     Err(err) => return Err(D::Error::custom(format!("cannot read {file:?}: {err}"))),
                 },
@@ -49,6 +53,22 @@ impl<'de> Deserialize<'de> for Secret {
             _ => return Err(wrong()),
         };
         Secret::new(&secret).ok_or_else(|| D::Error::custom(format!("{what} is empty: it would let anyone in")))
+    }
+}
+
+/// No token, password or key is longer, in bytes.
+const LONGEST: u64 = 64 << 10;
+
+fn content(file: &str) -> io::Result<String> {
+    // Opening a pipe could keep the start waiting for ever, and reading a device need not end.
+    if !fs::metadata(file)?.is_file() {
+        return Err(io::Error::other("it is not a file; write the path of one that holds the secret and nothing else"));
+    }
+    let mut content = String::new();
+    let read = File::open(file)?.take(LONGEST + 1).read_to_string(&mut content)?;
+    match read as u64 > LONGEST {
+        true => Err(io::Error::other("it is larger than 64 KiB; is it a secret?")),
+        false => Ok(content),
     }
 }
 
@@ -84,6 +104,14 @@ mod tests {
         for wrong in [r#""""#, "7", r#"{"file":"/nowhere/at/all"}"#, r#"{"file":"/dev/null"}"#, r#"["hunter2"]"#] {
             let err = serde_json::from_str::<Secret>(wrong).unwrap_err().to_string();
             assert!(!err.contains("hunter2"), "{err}");
+        }
+    }
+
+    #[test]
+    fn only_a_file_is_read_and_no_more_of_it_than_a_secret_has() {
+        for (file, what) in [("/dev/zero", "it is not a file"), (".", "it is not a file")] {
+            let err = serde_json::from_value::<Secret>(serde_json::json!({ "file": file })).unwrap_err().to_string();
+            assert!(err.contains(what), "{err}");
         }
     }
 }
