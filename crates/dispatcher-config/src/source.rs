@@ -1,6 +1,7 @@
 //! The file as text, as values, and where each value stands in it.
 
 use std::{
+    cmp::Reverse,
     collections::{HashMap, HashSet},
     ops::Range,
 };
@@ -16,10 +17,15 @@ use crate::{Finding, Findings, key_path::KeyPath};
 /// Looks a variable of the environment up.
 pub(crate) type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
+/// A variable's value of so many bytes may be a secret in the wrong place, and stands in no message. A shorter one protects
+/// nothing, and would be taken out of words that it happens to be in.
+const SECRET: usize = 8;
+
 /// The file and what has been found in it so far.
 pub(crate) struct Source {
     places: Places,
     expanded: HashSet<KeyPath>,
+    unspoken: Vec<String>,
     errors: Vec<Finding>,
     warnings: Vec<Finding>,
 }
@@ -31,11 +37,12 @@ impl Source {
         let breaks = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
         let line_starts = std::iter::once(0).chain(breaks).collect();
         let places = Places { file: file.to_owned(), line_starts, positions: HashMap::new() };
-        let mut source = Source { places, expanded: HashSet::new(), errors: Vec::new(), warnings: Vec::new() };
+        let mut source =
+            Source { places, expanded: HashSet::new(), unspoken: Vec::new(), errors: vec![], warnings: vec![] };
         let (table, syntax_errors) = DeTable::parse_recoverable(text);
         for err in syntax_errors {
             let line = err.span().map_or(0, |span| source.places.line(span.start));
-            let (file, message) = (file.to_owned(), err.message().replace('\n', "; "));
+            let (file, message) = (file.to_owned(), in_one_line(&err.message().replace('\n', "; ")));
             source.errors.push(Finding { file, line, key: String::new(), message });
         }
         // What the parser saved of a broken file would only bring errors that are not there.
@@ -49,14 +56,21 @@ impl Source {
 
     /// Something that keeps the dispatcher from starting.
     pub(crate) fn error(&mut self, path: &KeyPath, message: impl Into<String>) {
-        let finding = self.places.finding(&path.to_string(), message.into());
+        let finding = self.finding(path, message.into());
         self.errors.push(finding);
     }
 
     /// Something that is likely not meant.
     pub(crate) fn warn(&mut self, path: &KeyPath, message: impl Into<String>) {
-        let finding = self.places.finding(&path.to_string(), message.into());
+        let finding = self.finding(path, message.into());
         self.warnings.push(finding);
+    }
+
+    fn finding(&self, path: &KeyPath, mut message: String) -> Finding {
+        for value in &self.unspoken {
+            message = message.replace(value, "…");
+        }
+        self.places.finding(&path.to_string(), message)
     }
 
     /// How many errors there are so far.
@@ -146,7 +160,15 @@ impl Source {
             match environment(name).as_deref() {
                 _ if name.is_empty() => self.error(path, "`${}` names no variable; write ${VARIABLE}"),
                 Some("") => self.error(path, format!("the environment variable {name} is empty; set it to a value")),
-                Some(value) => expanded.push_str(value),
+                Some(value) => {
+                    expanded.push_str(value);
+                    if value.len() >= SECRET && !self.unspoken.iter().any(|known| known == value) {
+                        // As it is, and as it is quoted.
+                        let quoted = format!("{value:?}");
+                        self.unspoken.extend([value.to_owned(), quoted[1..quoted.len() - 1].to_owned()]);
+                        self.unspoken.sort_by_key(|value| Reverse(value.len())); // One may be part of another.
+                    }
+                }
                 None => self.error(
                     path,
                     format!("the environment variable {name} is not set; set it before the start, in UTF-8"),
@@ -173,12 +195,24 @@ impl Places {
         let around = self.positions.iter().filter(|(known, _)| is_around(known, key));
         let nearest = around.max_by_key(|(known, _)| known.len());
         let line = nearest.map_or(0, |(_, at)| self.line(*at));
-        Finding { file: self.file.clone(), line, key: key.to_owned(), message }
+        Finding { file: self.file.clone(), line, key: key.to_owned(), message: in_one_line(&message) }
     }
 
     fn line(&self, at: usize) -> usize {
         self.line_starts.partition_point(|start| *start <= at)
     }
+}
+
+/// Names in the file may hold line breaks, and what a terminal obeys.
+fn in_one_line(message: &str) -> String {
+    let mut line = String::with_capacity(message.len());
+    for char in message.chars() {
+        match char.is_control() {
+            true => line.extend(char.escape_debug()),
+            false => line.push(char),
+        }
+    }
+    line
 }
 
 fn is_around(known: &str, path: &str) -> bool {
@@ -206,6 +240,18 @@ mod tests {
         let (findings, root) = read("a = \"${SET}\"\nb = [\"x${SET}y${SET}\", \"$${SET}\"]\nn = 0x10");
         assert_eq!(findings.errors, []);
         assert_eq!(root, json!({"a": "value", "b": ["xvalueyvalue", "${SET}"], "n": 16}));
+    }
+
+    #[test]
+    fn a_message_is_one_line_and_shows_no_variable_that_may_be_a_secret() {
+        let environment = |name: &str| Some(if name == "LONG" { "hunter2\"hunter2" } else { "short" }.to_owned());
+        let (mut source, _) = Source::read("f.toml", "a = \"${LONG}\"\nb = \"${SHORT}\"", &environment);
+        let path = KeyPath::default().key("a");
+        source.error(&path, format!("{:?} and short\n{}\u{1b}[31m", "hunter2\"hunter2", "hunter2\"hunter2"));
+        source.warn(&path, "is hunter2\"hunter2");
+        let (findings, _) = source.into_findings();
+        assert_eq!(findings.to_string(), "f.toml:1: a: \"…\" and short\\n…\\u{1b}[31m");
+        assert_eq!(findings.warnings[0].message, "is …");
     }
 
     #[test]
