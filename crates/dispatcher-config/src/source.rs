@@ -41,7 +41,7 @@ impl Source {
             Source { places, expanded: HashSet::new(), unspoken: Vec::new(), errors: vec![], warnings: vec![] };
         let (table, syntax_errors) = DeTable::parse_recoverable(text);
         for err in syntax_errors {
-            let line = err.span().map_or(0, |span| source.places.line(span.start));
+            let line = err.span().map_or_else(|| line_of_long_key(text), |span| source.places.line(span.start));
             let (file, message) = (file.to_owned(), in_one_line(&err.message().replace('\n', "; ")));
             source.errors.push(Finding { file, line, key: String::new(), message });
         }
@@ -203,6 +203,12 @@ impl Places {
     }
 }
 
+/// The parser does not say where a key has more parts than it follows; one is in one line. Zero: in none.
+fn line_of_long_key(text: &str) -> usize {
+    let is_long = |line: &str| line.bytes().filter(|byte| *byte == b'.').count() >= 80;
+    text.split('\n').position(is_long).map_or(0, |line| line + 1)
+}
+
 /// Names in the file may hold line breaks, and what a terminal obeys.
 fn in_one_line(message: &str) -> String {
     let mut line = String::with_capacity(message.len());
@@ -252,6 +258,13 @@ mod tests {
         let (findings, _) = source.into_findings();
         assert_eq!(findings.to_string(), "f.toml:1: a: \"…\" and short\\n…\\u{1b}[31m");
         assert_eq!(findings.warnings[0].message, "is …");
+    }
+
+    #[test]
+    fn a_key_of_too_many_parts_is_told_its_line() {
+        let (findings, _) = read(&format!("a = 1\nb{} = 2\n", ".b".repeat(80)));
+        assert_eq!(findings.to_string(), "f.toml:2: recursion limit");
+        assert_eq!(read(&format!("a = 1\nb{} = 2\n", ".b".repeat(79))).0.errors, []);
     }
 
     #[test]
