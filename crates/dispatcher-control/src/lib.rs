@@ -14,6 +14,9 @@ mod answer;
 mod client;
 mod dead;
 mod find;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod id;
 mod moment;
 mod operations;

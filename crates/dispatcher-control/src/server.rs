@@ -144,7 +144,7 @@ fn converse(connection: &Arc<Connection>, shared: &Arc<Shared>, operations: &Ope
     let _ = connection.stream.shutdown(Shutdown::Both);
 }
 
-fn read(stream: &UnixStream) -> io::Result<Result<crate::Request, String>> {
+pub(crate) fn read(stream: &UnixStream) -> io::Result<Result<crate::Request, String>> {
     let until = Instant::now() + REQUEST_WITHIN;
     let mut line = Vec::new();
     let mut reader = BufReader::new(stream.take(MAX_REQUEST));

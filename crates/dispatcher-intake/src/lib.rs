@@ -11,6 +11,9 @@ mod body;
 mod clock;
 mod connection;
 mod counters;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod identity;
 mod intake;
 mod options;
