@@ -7,11 +7,12 @@ use std::{
 };
 
 use dispatcher_core::{ByteSize, CheckContext, Registry, Takes, TimeSpan};
+use dispatcher_tls::Tls;
 use serde_json::{Map, Value};
 
 use crate::{
     AppSection, CommandRule, DefaultDecision, Finding, Findings, HandlerInstance, IntakeSection, JournalRule,
-    JournalSection, LogSection, SignaturePolicy, SinkInstance, decide,
+    JournalSection, LogSection, SignaturePolicy, SinkInstance, TlsSection, decide,
     decode::{self, suggest},
     key_path::KeyPath,
     plugins,
@@ -33,6 +34,8 @@ pub(crate) const MAX_THREADS: usize = 1024;
 pub struct Config {
     /// `[intake]`.
     pub intake: IntakeSection,
+    /// What `[intake] tls` names, read.
+    pub tls: Option<Tls>,
     /// `[[apps]]`; at least one, no name and no SDKAppID twice.
     pub apps: Vec<AppSection>,
     /// `[commands."PATTERN"]`.
@@ -125,9 +128,10 @@ impl Reader<'_> {
         let apps = self.apps();
         let commands = self.commands();
         let journal: Option<JournalSection> = self.section("journal");
-        if let Some(intake) = &intake {
+        let tls = intake.as_ref().and_then(|intake| {
             self.check_intake(intake, &apps);
-        }
+            self.tls(intake.tls.as_ref()?)
+        });
         if let Some(journal) = &journal {
             self.check_journal_path(journal);
             self.check_retention(journal);
@@ -151,7 +155,7 @@ impl Reader<'_> {
         self.check_references(&references, &sink_names, &apps, &handlers);
         self.check_what_sinks_take(&handlers, &sinks);
         let (log, intake, journal) = (log?, intake?, journal?);
-        Some(Config { intake, apps, commands, journal, handlers, sinks, log, warnings: vec![], places: None })
+        Some(Config { intake, tls, apps, commands, journal, handlers, sinks, log, warnings: vec![], places: None })
     }
 
     fn table(&mut self, path: &KeyPath, value: Option<Value>) -> Option<Map<String, Value>> {
@@ -328,6 +332,20 @@ impl Reader<'_> {
                 self.source.error(&at, what);
             }
         }
+    }
+
+    fn tls(&mut self, section: &TlsSection) -> Option<Tls> {
+        let path = root().key("intake").key("tls");
+        if section.client_auth.is_some() && section.client_ca.is_none() {
+            let what = "there is nothing to judge clients by; write client_ca = \"…\" too, or leave this key out";
+            self.source.error(&path.key("client_auth"), what);
+        }
+        let loaded = section.files().load();
+        loaded
+            .map_err(|errors| {
+                errors.into_iter().for_each(|err| self.source.error(&path.key(err.file.name()), err.message))
+            })
+            .ok()
     }
 
     fn check_journal_path(&mut self, journal: &JournalSection) {

@@ -20,6 +20,7 @@ mod refusal;
 mod routes;
 mod rules;
 mod socket;
+mod stream;
 mod verify;
 mod worker;
 

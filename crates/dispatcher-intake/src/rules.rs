@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use dispatcher_decider::Deciders;
 use hyper::server::conn::http1;
+use tokio_rustls::TlsAcceptor;
 
 use crate::{CommandRule, IntakeApp, IntakeOptions, StartError, clock::Limits, policy::Policy, verify::Apps};
 
@@ -14,6 +15,7 @@ pub(crate) struct Rules {
     pub(crate) options: IntakeOptions,
     pub(crate) limits: Limits,
     pub(crate) http: http1::Builder, // For connections that begin under these rules.
+    pub(crate) tls: Option<TlsAcceptor>,
     pub(crate) apps: Arc<Apps>,
     pub(crate) policy: Arc<Policy>,
     pub(crate) deciders: Deciders,
@@ -35,6 +37,7 @@ impl Rules {
         Ok(Rules {
             limits: Limits::new(&options),
             http,
+            tls: options.tls.as_ref().map(|tls| TlsAcceptor::from(tls.server_config())),
             apps: Arc::new(Apps::new(apps)?),
             policy: Arc::new(Policy::new(commands)),
             deciders,

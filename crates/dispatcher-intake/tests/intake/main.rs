@@ -8,3 +8,4 @@ mod refusals;
 mod replacing;
 mod roads;
 mod running;
+mod tls;
