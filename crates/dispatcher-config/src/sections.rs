@@ -53,6 +53,15 @@ pub struct IntakeSection {
     pub query_limit: ByteSize,
     /// How many objects and arrays of a body may lie within each other. Default 100.
     pub json_depth: NonZeroUsize,
+    /// Whether a signature that came with another callback before is refused; it is counted in any case. Default false:
+    /// Tencent signs whatever it sends in one second alike, so this is for traffic below one callback a second.
+    pub strict_replay: bool,
+    /// What is answered to an after callback that cannot be made durable: `"refuse"`, 503 at once, or `"hold"`, nothing
+    /// until Tencent has timed out, which it can be set to repeat. Default `refuse`.
+    pub when_not_durable: WhenNotDurable,
+    /// How long a stop goes on accepting, each answer the last of its connection, for a balancer in front to notice.
+    /// Default 0 s.
+    pub linger: TimeSpan,
     /// Threads that take callbacks. Default: one per core.
     pub threads: Option<NonZeroUsize>,
     /// How long a stop may take to finish what is under way. Default 10 s.
@@ -81,6 +90,9 @@ impl Default for IntakeSection {
             max_headers: const { NonZeroUsize::new(100).expect("not zero") },
             query_limit: ByteSize::kib(8),
             json_depth: const { NonZeroUsize::new(100).expect("not zero") },
+            strict_replay: false,
+            when_not_durable: WhenNotDurable::default(),
+            linger: TimeSpan::from_secs(0),
             threads: None,
             drain: TimeSpan::from_secs(10),
             allow_unsigned_remote: false,
@@ -123,6 +135,17 @@ pub enum ClientAuth {
     Required,
     /// Who shows none is let in; one that is shown must be right. For the time of switching it on.
     Optional,
+}
+
+/// What is answered to an after callback that cannot be made durable.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum WhenNotDurable {
+    /// 503, at once.
+    #[default]
+    Refuse,
+    /// Nothing for five seconds: longer than Tencent waits.
+    Hold,
 }
 
 /// `[[apps]]`: one SDKAppID whose callbacks are accepted.

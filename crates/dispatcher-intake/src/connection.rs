@@ -98,6 +98,19 @@ impl Connection {
         rules
     }
 
+    /// Waits until `millis` after the head of the request that is being served, unless its connection is to end before.
+    pub(crate) async fn hold(&self, millis: u64) {
+        self.clock.extend(millis);
+        let is_to_end = || self.has_order(Order::Finish) || self.has_order(Order::Close);
+        let ends = poll_fn(|_| if is_to_end() { Poll::Ready(()) } else { Poll::Pending });
+        let _ = self.within(ends).await;
+    }
+
+    /// Gives the request that is being served this long after all, in milliseconds from its head.
+    pub(crate) fn extend(&self, millis: u64) {
+        self.clock.extend(millis);
+    }
+
     pub(crate) fn reply(&self) {
         self.clock.reply(self.worker.now());
     }

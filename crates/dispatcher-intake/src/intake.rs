@@ -3,7 +3,10 @@
 use std::{
     fmt, io,
     net::{SocketAddr, TcpListener},
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -20,6 +23,7 @@ use crate::{
     accept::{Door, Hand, accept},
     counters::Tally,
     places::Places,
+    replay_window::ReplayWindow,
     rules::Rules,
     worker::{Common, Steady, Worker},
 };
@@ -33,6 +37,7 @@ pub struct Intake {
     local_addr: SocketAddr,
     counters: Arc<Counters>,
     workers: Vec<Arc<Worker>>,
+    common: Arc<Common>,
     places: Arc<Places>,
     stop: oneshot::Sender<()>,
     drain_until: Arc<OnceLock<Instant>>,
@@ -65,8 +70,13 @@ impl Intake {
         let n_threads = options.threads.max(1);
         let places = Arc::new(Places::new(&options));
         let rules = Rules::new(options, apps, commands, deciders, n_threads)?;
-        let common =
-            Arc::new(Common { journal: journal.clone(), appends: Steady::working(), records: Steady::working() });
+        let common = Arc::new(Common {
+            journal: journal.clone(),
+            appends: Steady::working(),
+            records: Steady::working(),
+            replays: ReplayWindow::new(),
+            is_lingering: AtomicBool::new(false),
+        });
 
         let drain_until = Arc::new(OnceLock::new());
         let (mut hands, mut ended, mut threads) = (Vec::new(), Vec::new(), Vec::new());
@@ -103,7 +113,7 @@ impl Intake {
         threads.push(spawn("intake-accept", move || {
             runtime.block_on(accept(listener, hands, Door { places: seats, tally: at_the_door }, stopped));
         })?);
-        Ok(Intake { local_addr, counters, workers, places, stop, drain_until, ended, threads })
+        Ok(Intake { local_addr, counters, workers, common, places, stop, drain_until, ended, threads })
     }
 
     /// Replaces all that it goes by. Requests that have begun keep what they began with, their deciders included, and
@@ -135,6 +145,12 @@ impl Intake {
     #[must_use]
     pub fn counters(&self) -> Arc<Counters> {
         self.counters.clone()
+    }
+
+    /// From now on each answer is the last of its connection, and says so; connections are accepted as before. For the time
+    /// that whoever sends here needs to notice that it is to send elsewhere. There is no way back.
+    pub fn linger(&self) {
+        self.common.is_lingering.store(true, Relaxed);
     }
 
     /// Stops accepting, closes what is idle, and waits until the requests that are there are answered, at most

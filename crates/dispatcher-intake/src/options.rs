@@ -45,6 +45,11 @@ pub struct IntakeOptions {
     /// How many objects and arrays of a body may lie within each other. Default: 100; most readers of JSON take no more
     /// than 128.
     pub json_depth: usize,
+    /// Whether a signature that came with another callback before is refused. Such are counted in any case. Default: no,
+    /// since Tencent signs whatever it sends in one second alike.
+    pub strict_replay: bool,
+    /// What is answered to an after callback that could not be stored. Default: a refusal, at once.
+    pub when_not_durable: WhenNotDurable,
     /// What connections speak TLS with; as they come where there is none. Default: none.
     pub tls: Option<Tls>,
     /// Worker threads, at least one. Default: one per core.
@@ -68,6 +73,8 @@ impl Default for IntakeOptions {
             header_bytes: 16 << 10,
             query_limit: 8 << 10,
             json_depth: 100,
+            strict_replay: false,
+            when_not_durable: WhenNotDurable::Refuse,
             tls: None,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
         }
@@ -89,6 +96,16 @@ pub enum PathRule {
     Exact(String),
     /// All.
     Any,
+}
+
+/// What is answered to an after callback that could not be stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenNotDurable {
+    /// A refusal with 503, once that is known.
+    Refuse,
+    /// Nothing for five seconds from the request's head, in which Tencent, which waits for two, takes it for timed out; OK
+    /// should it be stored in this time after all, and then a refusal with 503.
+    Hold,
 }
 
 /// What is asked of `Sign` and `RequestTime`.

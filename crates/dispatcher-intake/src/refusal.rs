@@ -40,6 +40,8 @@ pub enum Refusal {
     SignatureWrong = 401_002,
     /// `RequestTime` is right, but too far from this machine's clock.
     SignatureStale = 401_003,
+    /// The signature came with another callback before, and that is not allowed.
+    SignatureReused = 401_004,
     /// `SdkAppid` is missing.
     AppMissing = 403_001,
     /// `SdkAppid` is none of the configured apps.
@@ -68,7 +70,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// All of them, by number.
-    pub const ALL: [Refusal; 26] = [
+    pub const ALL: [Refusal; 27] = [
         Refusal::ParameterTwice,
         Refusal::ParameterEncoding,
         Refusal::CommandMissing,
@@ -83,6 +85,7 @@ impl Refusal {
         Refusal::SignatureMissing,
         Refusal::SignatureWrong,
         Refusal::SignatureStale,
+        Refusal::SignatureReused,
         Refusal::AppMissing,
         Refusal::AppUnknown,
         Refusal::SourceNotAllowed,
@@ -127,6 +130,7 @@ impl Refusal {
             Refusal::SignatureMissing => "signature_missing",
             Refusal::SignatureWrong => "signature_wrong",
             Refusal::SignatureStale => "signature_stale",
+            Refusal::SignatureReused => "signature_reused",
             Refusal::AppMissing => "app_missing",
             Refusal::AppUnknown => "app_unknown",
             Refusal::SourceNotAllowed => "source_not_allowed",

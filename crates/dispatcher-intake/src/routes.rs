@@ -5,35 +5,40 @@
 use std::{
     convert::Infallible,
     future::{poll_fn, ready},
+    hash::Hash,
     pin::{Pin, pin},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::Relaxed},
     task::Poll,
     time::Instant,
 };
 
 use bytes::{Buf, Bytes};
 use dispatcher_core::{Callback, CallbackId, CallbackParts, Command, Timestamp};
-use dispatcher_journal::{DecisionRecord, Place};
+use dispatcher_journal::{AppendError, Appended, DecisionRecord, Place};
 use futures_util::Stream;
 use tencent_chat::{Query, inspect, without_signature};
 use tracing::{debug, info, warn};
 use warp::{
     Filter, Rejection,
     filters::path::FullPath,
-    http::{Method, Response},
+    http::{HeaderValue, Method, Response, header},
 };
 
 use crate::{
-    IntakeApp, Outcome, PathRule, body,
+    IntakeApp, Outcome, PathRule, Road, WhenNotDurable, body,
     connection::{Connection, Late},
     depth,
     identity::identity,
     refusal::{self, Refusal, Refused},
     rules::Rules,
     source::{self, Forwarded},
-    verify,
+    verify::{self, Signed},
     worker::{InFlight, Worker},
 };
+
+/// How long a request whose callback could not be stored is held, in milliseconds from its head: well past the two seconds
+/// that Tencent waits.
+const HOLD: u64 = 5_000;
 
 /// Answers the requests of one connection.
 ///
@@ -81,8 +86,9 @@ where
 {
     let mut body = pin!(body);
     let begun = Instant::now();
-    let mut request = Request { connection: &connection, rules: &rules, begun, app: None, is_read: false };
-    let response = match request.answer(&head, body.as_mut()).await {
+    let mut request =
+        Request { connection: &connection, rules: &rules, begun, app: None, signed: None, road: None, is_read: false };
+    let mut response = match request.answer(&head, body.as_mut()).await {
         Ok((outcome, reply)) => {
             connection.worker.tally.count(outcome);
             reply.map_or_else(refusal::ok, refusal::json)
@@ -94,6 +100,13 @@ where
             refuse(&connection, request.app, &refused)
         }
     };
+    let worker = &connection.worker;
+    if let Some(road) = request.road {
+        worker.tally.answered_in(road, begun.elapsed());
+    }
+    if worker.common.is_lingering.load(Relaxed) {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     connection.reply();
     response
 }
@@ -110,7 +123,9 @@ struct Request<'c> {
     rules: &'c Rules,
     begun: Instant, // When its head was there.
     app: Option<&'c IntakeApp>,
-    is_read: bool, // Its body was read to the end.
+    signed: Option<Signed>, // If it is, and was looked at.
+    road: Option<Road>,     // Of a callback that is verified.
+    is_read: bool,          // Its body was read to the end.
 }
 
 impl<'c> Request<'c> {
@@ -126,6 +141,7 @@ impl<'c> Request<'c> {
         };
         let app = self.verify(head, &query)?;
         let command = verify::command(command)?;
+        self.road = Some(if command.wants_decision() { Road::Before } else { Road::After });
         let _in_flight = self.begin(&command)?;
 
         let rules = self.rules;
@@ -140,13 +156,14 @@ impl<'c> Request<'c> {
             )));
         }
         let is_journaled = rules.policy.is_journaled(&command);
-        if !is_journaled && !command.wants_decision() {
-            return Ok(plain(Outcome::NotJournaled));
-        }
-
         let tells_apart = envelope.tells_apart || query.request_id.is_some();
         let identity =
             tells_apart.then(|| identity(app.app.sdk_app_id(), &command, query.request_id.as_deref(), &body));
+        let unidentified = identity.is_none().then_some((command.as_str(), &body));
+        self.check_replay(app.app.sdk_app_id(), (identity, unidentified))?;
+        if !is_journaled && !command.wants_decision() {
+            return Ok(plain(Outcome::NotJournaled));
+        }
         let wants_decision = command.wants_decision();
         let callback = Callback::new(CallbackParts {
             id: CallbackId::mint(),
@@ -182,6 +199,21 @@ impl<'c> Request<'c> {
         Ok(())
     }
 
+    /// Notes whether the signature came with another callback before.
+    fn check_replay(&self, app: u64, callback: impl Hash) -> Result<(), Refused> {
+        let worker = &self.connection.worker;
+        let Some(signed) = self.signed else { return Ok(()) };
+        if !worker.common.replays.is_another((app, signed.token), signed.second, callback) {
+            return Ok(());
+        }
+        worker.tally.count(Outcome::SignatureReused);
+        match self.rules.options.strict_replay {
+            false => Ok(()),
+            true => Err(Refusal::SignatureReused
+                .because("Sign and RequestTime came with another callback before; see [intake] strict_replay")),
+        }
+    }
+
     fn begin(&self, command: &Command) -> Result<InFlight<'c>, Refused> {
         // Bounded by the connections: each has one request at a time.
         let limit = if command.wants_decision() { usize::MAX } else { self.rules.max_in_flight };
@@ -199,7 +231,13 @@ impl<'c> Request<'c> {
             let client = source::client(self.connection.peer.ip(), trusted, head.forwarded.as_ref());
             verify::check_source(app, client)?;
         }
-        verify::check_signature(app, query, Timestamp::now(), rules.options.freshness)?;
+        self.signed = verify::check_signature(app, query)?;
+        if let Some(signed) = &self.signed {
+            let now = Timestamp::now();
+            self.connection.worker.tally.skewed_by(signed.behind(now));
+            rules.tokens.count(app.app.sdk_app_id(), signed.token);
+            verify::check_freshness(signed, now, rules.options.freshness)?;
+        }
         self.connection.trust();
         Ok(app)
     }
@@ -243,13 +281,10 @@ impl<'c> Request<'c> {
     /// Answers an after callback, once it is durable.
     async fn acknowledge(&self, callback: Callback) -> Result<Outcome, Refused> {
         let worker = &self.connection.worker;
-        let appended = match self.connection.within(worker.port.append(callback)).await {
-            Ok(Ok(_)) => Ok(Outcome::Accepted),
-            Ok(Err(err)) => Err(Refused::from(err)),
-            Err(Late) => {
-                Err(Refusal::JournalLate.because("the journal did not store the callback in time; send it again later"))
-            }
-        };
+        let mut append = pin!(worker.port.append(callback));
+        let stored = self.connection.within(append.as_mut()).await;
+        let is_late = stored.is_err();
+        let appended = accepted(stored);
         if worker.common.appends.change(appended.is_ok()) {
             match &appended {
                 Ok(_) => info!("the journal stores callbacks again"),
@@ -259,7 +294,26 @@ impl<'c> Request<'c> {
                 ),
             }
         }
+        if appended.is_ok() || self.rules.options.when_not_durable == WhenNotDurable::Refuse {
+            return appended;
+        }
+        worker.tally.count(Outcome::Held);
+        if is_late {
+            self.connection.extend(HOLD);
+            return accepted(self.connection.within(append).await);
+        }
+        self.connection.hold(HOLD).await;
         appended
+    }
+}
+
+fn accepted(stored: Result<Result<Appended, AppendError>, Late>) -> Result<Outcome, Refused> {
+    match stored {
+        Ok(Ok(_)) => Ok(Outcome::Accepted),
+        Ok(Err(err)) => Err(Refused::from(err)),
+        Err(Late) => {
+            Err(Refusal::JournalLate.because("the journal did not store the callback in time; send it again later"))
+        }
     }
 }
 

@@ -6,7 +6,10 @@ use dispatcher_decider::Deciders;
 use hyper::server::conn::http1;
 use tokio_rustls::TlsAcceptor;
 
-use crate::{CommandRule, IntakeApp, IntakeOptions, StartError, clock::Limits, policy::Policy, verify::Apps};
+use crate::{
+    CommandRule, IntakeApp, IntakeOptions, StartError, clock::Limits, counters::Tally, policy::Policy,
+    token_counts::TokenCells, verify::Apps,
+};
 
 /// Everything that is configured and that a request or a connection looks at. Each worker has a copy of its own, so that
 /// counting who holds it is nothing that workers share.
@@ -18,6 +21,7 @@ pub(crate) struct Rules {
     pub(crate) max_in_flight: usize, // Of each worker.
     pub(crate) tls: Option<TlsAcceptor>,
     pub(crate) apps: Arc<Apps>,
+    pub(crate) tokens: TokenCells,
     pub(crate) policy: Arc<Policy>,
     pub(crate) deciders: Deciders,
 }
@@ -42,9 +46,16 @@ impl Rules {
             max_in_flight: options.max_in_flight.div_ceil(n_workers.max(1)).max(1),
             tls: options.tls.as_ref().map(|tls| TlsAcceptor::from(tls.server_config())),
             apps: Arc::new(Apps::new(apps)?),
+            tokens: TokenCells::default(),
             policy: Arc::new(Policy::new(commands)),
             deciders,
             options,
         })
+    }
+
+    /// These, for the worker that counts here.
+    pub(crate) fn counted_in(mut self, tally: &Tally) -> Rules {
+        self.tokens = tally.tokens.of(self.apps.all());
+        self
     }
 }

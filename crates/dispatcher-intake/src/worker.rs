@@ -25,6 +25,7 @@ use crate::{
     connection::{Connection, Order, Place, serve},
     counters::Tally,
     places::Seat,
+    replay_window::ReplayWindow,
     rules::Rules,
 };
 
@@ -32,7 +33,9 @@ use crate::{
 pub(crate) struct Common {
     pub(crate) journal: Journal, // For what comes after an answer; callbacks go through the worker's port.
     pub(crate) appends: Steady,  // Whether the last append of an after callback worked.
-    pub(crate) records: Steady,  // Whether the journal took the last record of a before callback.
+    pub(crate) replays: ReplayWindow,
+    pub(crate) is_lingering: AtomicBool, // Whether each answer is to be the last of its connection.
+    pub(crate) records: Steady,          // Whether the journal took the last record of a before callback.
 }
 
 /// Something that works, or does not, and is worth a log line when that changes.
@@ -83,11 +86,12 @@ pub(crate) struct Worker {
 
 impl Worker {
     pub(crate) fn new(common: Arc<Common>, rules: Rules, port: Port) -> Worker {
+        let tally = Arc::<Tally>::default();
         Worker {
             common,
             port,
-            tally: Arc::default(),
-            rules: ArcSwap::from_pointee(rules),
+            rules: ArcSwap::from_pointee(rules.counted_in(&tally)),
+            tally,
             started: Instant::now(),
             now: AtomicU64::new(0),
             n_connections: AtomicUsize::new(0),
@@ -131,7 +135,7 @@ impl Worker {
 
     /// Gives whatever begins from now on other rules.
     pub(crate) fn replace(&self, rules: Rules) {
-        self.rules.store(Arc::new(rules));
+        self.rules.store(Arc::new(rules.counted_in(&self.tally)));
     }
 
     /// The time, in milliseconds, as of the last look at the clocks.

@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 
 use dispatcher_config::{
-    Config, DefaultDecision, Emit, JournalRule, Order, SignaturePolicy, StartAt, Sync, WhenBlocked,
+    Config, DefaultDecision, Emit, JournalRule, Order, SignaturePolicy, StartAt, Sync, WhenBlocked, WhenNotDurable,
 };
 use dispatcher_core::{App, ByteSize, Rate, Takes, TimeSpan};
 use dispatcher_decider::{DeciderInstance, DeciderOptions, DefaultRule, Fallback};
@@ -50,6 +50,11 @@ pub(crate) fn intake_options(config: &Config) -> IntakeOptions {
         max_headers: intake.max_headers.get(),
         query_limit: intake.query_limit.as_usize(),
         json_depth: intake.json_depth.get(),
+        strict_replay: intake.strict_replay,
+        when_not_durable: match intake.when_not_durable {
+            WhenNotDurable::Refuse => dispatcher_intake::WhenNotDurable::Refuse,
+            WhenNotDurable::Hold => dispatcher_intake::WhenNotDurable::Hold,
+        },
         tls: config.tls.clone(),
         ..IntakeOptions::default()
     };

@@ -93,6 +93,14 @@ impl Client {
         }
     }
 
+    /// Whether nothing has come that was not read.
+    pub(crate) fn hears_nothing(&self) -> bool {
+        self.socket.set_nonblocking(true).unwrap();
+        let heard = self.socket.peek(&mut [0]);
+        self.socket.set_nonblocking(false).unwrap();
+        self.read.is_empty() && heard.is_err_and(|err| err.kind() == ErrorKind::WouldBlock)
+    }
+
     /// Waits until the peer closes; whatever it still says is returned.
     pub(crate) fn wait_for_close(&mut self) -> String {
         let mut rest = std::mem::take(&mut self.read);

@@ -182,6 +182,22 @@ fn draining_answers_what_is_there_and_closes_what_is_idle() {
 }
 
 #[test]
+fn lingering_answers_all_and_ends_each_connection_with_its_answer() {
+    let running = Setup::new().start();
+    let mut open = Client::connect(running.address());
+    let reply = open.ask(post(&signed(AFTER), BODY));
+    assert!(!reply.head.contains("connection: close"), "{}", reply.head);
+    running.intake.linger();
+    for mut client in [open, Client::connect(running.address())] {
+        let reply = client.ask(post(&signed(AFTER), BODY));
+        reply.assert_ok();
+        assert!(reply.head.contains("connection: close\r\n"), "{}", reply.head);
+        assert_eq!(client.wait_for_close(), "");
+    }
+    assert_eq!(running.end().len(), 3);
+}
+
+#[test]
 fn draining_cuts_what_takes_too_long() {
     let running = Setup::new().start();
     let mut busy = Client::connect(running.address());

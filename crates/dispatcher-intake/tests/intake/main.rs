@@ -9,4 +9,5 @@ mod refusals;
 mod replacing;
 mod roads;
 mod running;
+mod signatures;
 mod tls;

@@ -10,7 +10,7 @@ use std::{
 use dispatcher_core::{App, Callback, Secret};
 use dispatcher_decider::Deciders;
 use dispatcher_intake::{CommandRule, DrainReport, Intake, IntakeApp, IntakeOptions, SignaturePolicy};
-use dispatcher_journal::{Journal, JournalOptions};
+use dispatcher_journal::{Journal, JournalOptions, OpenError};
 use tempfile::TempDir;
 use tencent_chat::query_string;
 
@@ -84,10 +84,20 @@ impl Running {
             let report = runtime.block_on(intake.drain(within));
             journal.close();
             drop(journal);
-            let journal = Journal::open(journal_options).unwrap();
+            let journal = reopen(journal_options);
             let rows = journal.reader().unwrap().callbacks(0, 512, usize::MAX).unwrap();
             (report, rows.into_iter().map(|row| row.intact().unwrap().callback).collect())
         })
+    }
+}
+
+/// Opens a journal that was closed. While another test starts a program, that holds its lock for a moment longer.
+fn reopen(options: JournalOptions) -> Journal {
+    loop {
+        match Journal::open(options.clone()) {
+            Err(OpenError::Locked { .. }) => thread::yield_now(),
+            opened => return opened.unwrap(),
+        }
     }
 }
 
