@@ -11,8 +11,9 @@ use serde_json::{Map, Value};
 
 use crate::{
     AppSection, CommandRule, DefaultDecision, Finding, Findings, HandlerInstance, IntakeSection, JournalRule,
-    JournalSection, LogSection, SignaturePolicy, SinkInstance, decide,
+    JournalSection, LogSection, ReloadSection, SignaturePolicy, SinkInstance, decide,
     decode::{self, suggest},
+    fingerprint::secret_files,
     key_path::KeyPath,
     plugins,
     sections::CommandSection,
@@ -25,6 +26,7 @@ const TENCENT_WAITS: Duration = Duration::from_secs(2);
 const SOONEST_ANSWER: Duration = Duration::from_millis(50);
 /// Below, the store's own log and the newest rows would be most of it.
 const SMALLEST_JOURNAL: ByteSize = ByteSize::mib(16);
+const SHORTEST_WATCH: Duration = Duration::from_millis(100);
 const MAX_CONNECTIONS: usize = 1_000_000;
 pub(crate) const MAX_THREADS: usize = 1024;
 
@@ -45,6 +47,10 @@ pub struct Config {
     pub sinks: Vec<SinkInstance>,
     /// `[log]`.
     pub log: LogSection,
+    /// `[reload]`.
+    pub reload: ReloadSection,
+    /// The files that it names and that were read for it: those of secrets, and those of plugins.
+    pub files: Vec<PathBuf>,
     /// What looks wrong but need not be.
     pub warnings: Vec<Finding>,
     places: Option<Places>,
@@ -104,7 +110,7 @@ impl Config {
     }
 }
 
-const SECTIONS: [&str; 7] = ["apps", "commands", "handlers", "intake", "journal", "log", "sinks"];
+const SECTIONS: [&str; 8] = ["apps", "commands", "handlers", "intake", "journal", "log", "reload", "sinks"];
 
 struct Reader<'a> {
     source: &'a mut Source,
@@ -120,7 +126,13 @@ impl Reader<'_> {
             let hint = suggest(&key, &SECTIONS, "the sections are");
             self.source.error(&root().key(&key), format!("unknown section; {hint}"));
         }
+        let mut files = Vec::new();
+        self.root.values().for_each(|section| secret_files(section, &mut files));
         let log = self.section("log");
+        let reload: Option<ReloadSection> = self.section("reload");
+        if let Some(reload) = &reload {
+            self.check_reload(reload);
+        }
         let intake: Option<IntakeSection> = self.section("intake");
         let apps = self.apps();
         let commands = self.commands();
@@ -150,8 +162,11 @@ impl Reader<'_> {
         });
         self.check_references(&references, &sink_names, &apps, &handlers);
         self.check_what_sinks_take(&handlers, &sinks);
-        let (log, intake, journal) = (log?, intake?, journal?);
-        Some(Config { intake, apps, commands, journal, handlers, sinks, log, warnings: vec![], places: None })
+        let (log, reload, intake, journal) = (log?, reload?, intake?, journal?);
+        files.extend(handlers.iter().flat_map(|handler| handler.settings.files()));
+        files.extend(sinks.iter().flat_map(|sink| sink.settings.files()));
+        let (warnings, places) = (vec![], None);
+        Some(Config { intake, apps, commands, journal, handlers, sinks, log, reload, files, warnings, places })
     }
 
     fn table(&mut self, path: &KeyPath, value: Option<Value>) -> Option<Map<String, Value>> {
@@ -349,6 +364,13 @@ impl Reader<'_> {
                 &path,
                 format!("may not write into {folder:?}; give this user the right to, or write another path"),
             );
+        }
+    }
+
+    fn check_reload(&mut self, reload: &ReloadSection) {
+        if reload.watch.get().is_some_and(|watch| watch.get() < SHORTEST_WATCH) {
+            let what = "too often to be of use; write \"100ms\" or more, or \"off\"";
+            self.source.error(&root().key("reload").key("watch"), what);
         }
     }
 

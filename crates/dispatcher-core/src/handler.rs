@@ -5,7 +5,7 @@
 //! it is dropped. After a panic, or a call that does not come back, it is dropped and opened anew. One that does both is
 //! opened twice, once for each: neither waits for the other.
 
-use std::{sync::Arc, time::Instant};
+use std::{path::PathBuf, sync::Arc, time::Instant};
 
 use async_trait::async_trait;
 use schemars::{JsonSchema, Schema};
@@ -40,6 +40,12 @@ pub trait HandlerConfig: DeserializeOwned + JsonSchema + Send + Sync + 'static {
     /// bytes take events from such handlers only.
     fn forwards(&self) -> bool {
         false
+    }
+
+    /// The files that it reads when it is opened, beside secrets: a reload opens it anew when the content of one of them is
+    /// another, and the configuration is watched together with them.
+    fn files(&self) -> Vec<PathBuf> {
+        Vec::new()
     }
 
     /// Makes the handler. It may do I/O, and may be called again: after a panic, or after it failed.
@@ -207,6 +213,11 @@ pub trait HandlerSettings: Send + Sync {
     /// [`HandlerConfig::forwards`].
     fn forwards(&self) -> bool;
 
+    /// [`HandlerConfig::files`].
+    fn files(&self) -> Vec<PathBuf> {
+        Vec::new()
+    }
+
     /// [`HandlerConfig::open`].
     ///
     /// # Errors
@@ -222,6 +233,10 @@ impl<C: HandlerConfig> HandlerSettings for C {
 
     fn forwards(&self) -> bool {
         HandlerConfig::forwards(self)
+    }
+
+    fn files(&self) -> Vec<PathBuf> {
+        HandlerConfig::files(self)
     }
 
     async fn open(&self, cx: &OpenContext) -> Result<Arc<dyn Handler>, OpenError> {

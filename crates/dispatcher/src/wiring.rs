@@ -89,6 +89,7 @@ pub(crate) fn deciders(config: &Config) -> Vec<DeciderInstance> {
             settings: handler.settings.clone(),
             route: handler.route.clone(),
             threads: handler.run.threads,
+            fingerprint: handler.fingerprint,
             options: DeciderOptions {
                 order: decide.order,
                 timeout: handler.run.timeout,
@@ -139,6 +140,7 @@ pub(crate) fn handlers(config: &Config) -> Vec<HandlerInstance> {
             sinks: handler.sinks.clone(),
             threads: handler.run.threads,
             options: options(&handler.run),
+            fingerprint: handler.fingerprint,
         })
         .collect()
 }
@@ -151,6 +153,7 @@ pub(crate) fn sinks(config: &Config) -> Vec<SinkInstance> {
             settings: sink.settings.clone(),
             threads: sink.run.threads,
             options: options(&sink.run),
+            fingerprint: sink.fingerprint,
         })
         .collect()
 }
