@@ -5,7 +5,7 @@ use dispatcher_journal::{Attempt, CallbackRow, EventRow, Replay, Stream};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::{Moment, Status, Story};
+use crate::{DecisionView, Moment, ShadowDiff, Status, Story};
 
 /// One answer.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -21,6 +21,8 @@ pub enum Answer {
     DeadLetter(Box<DeadView>),
     /// All that is known of a callback.
     Story(Box<Story>),
+    /// How shadows differ from what was answered, by handler, answer and verdict.
+    ShadowDiffs(Vec<ShadowDiff>),
     /// How everything is.
     Status(Box<Status>),
     /// A replay was made, and is under way.
@@ -71,6 +73,9 @@ pub struct CallbackView {
     pub identity: Option<String>,
     /// How long its body is.
     pub body_bytes: usize,
+    /// What is on record of the decisions about it. Only in lists that were asked for it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub decisions: Vec<DecisionView>,
     /// The raw query. Only with contents.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub query: Option<String>,
@@ -336,6 +341,7 @@ impl CallbackView {
             key: callback.key().map(|key| key.as_ref().to_owned()),
             identity: callback.identity().map(|identity| format!("{identity:032x}")),
             body_bytes: callback.body_bytes().len(),
+            decisions: Vec::new(),
             query: contents.then(|| callback.query().to_owned()),
             body: contents.then(|| raw(callback.body_bytes())),
         }
@@ -422,7 +428,7 @@ pub(crate) fn names(sinks: &str) -> impl Iterator<Item = &str> {
 }
 
 /// JSON text as it is, but in one line: line breaks and tabs can only be white space.
-fn raw(json: &[u8]) -> Box<RawValue> {
+pub(crate) fn raw(json: &[u8]) -> Box<RawValue> {
     let text = String::from_utf8_lossy(json).replace(['\n', '\r', '\t'], " ");
     // Intake and handlers let only JSON in. Were it something else, it would be shown as a string.
     RawValue::from_string(text).unwrap_or_else(|_| {

@@ -22,10 +22,12 @@ mod replay;
 mod request;
 mod search;
 mod server;
+mod shadow;
 mod socket;
 mod status;
 mod story;
 mod upkeep;
+mod verdict;
 mod wire;
 
 pub use answer::{
@@ -35,12 +37,13 @@ pub use answer::{
 pub use client::{Client, ClientError};
 pub use id::{Id, IdPrefix, InvalidId};
 pub use moment::Moment;
-pub use operations::{Asker, Configured, Gone, Operations, Selects, Setup};
+pub use operations::{Asker, Configured, ConfiguredDecider, Gone, Live, Operations, Selects, Setup};
 pub use request::{DeadFilter, DeadSelection, Request, Search};
 pub use server::Server;
 pub use status::{
-    ConsumerState, ConsumerView, HeldUpView, JournalStatus, KeyView, Running, SkippedView, Status, StreamStatus,
-    WorkView,
+    ConsumerState, ConsumerView, DeciderState, DeciderView, DeciderWork, HeldUpView, JournalStatus, KeyView, Running,
+    SkippedView, Status, StreamStatus, WorkView,
 };
 pub use story::{EventStory, Happening, Outcome, Stage, Story};
+pub use verdict::{DecisionView, Opinion, ShadowDiff};
 pub use wire::socket_path;

@@ -2,13 +2,19 @@
 //!
 //! A running dispatcher does it for those who ask through its socket; the command line does it by itself when none runs.
 
-use std::{fs, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fs,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use dispatcher_core::{Callback, Timestamp};
+use dispatcher_decider::Deciders;
 use dispatcher_journal::{Change, Journal, JournalError, Reader, Stream};
 use dispatcher_pipeline::{ControlError, PipelineHandle};
 
-use crate::{Answer, Done, Progress, Request, dead, overview, replay, search, story, upkeep};
+use crate::{Answer, Done, Progress, Request, dead, overview, replay, search, shadow, story, upkeep};
 
 /// Who asks.
 pub trait Asker {
@@ -38,10 +44,36 @@ pub struct Setup {
     pub journal: PathBuf,
     /// What retention deletes when, in words.
     pub retention: Option<String>,
-    /// Where the dispatcher that runs listens, and since when it does.
-    pub running: Option<(String, Timestamp)>,
+    /// The dispatcher that runs.
+    pub running: Option<Live>,
     /// Handlers, then sinks.
     pub consumers: Vec<Configured>,
+    /// Handlers that decide, in the order in which they are asked.
+    pub deciders: Vec<ConfiguredDecider>,
+}
+
+/// What is known of a dispatcher that runs, beside its pipeline.
+#[derive(Clone)]
+pub struct Live {
+    /// Where it listens.
+    pub listen: String,
+    /// Since when.
+    pub since: Timestamp,
+    /// Those that decide there.
+    pub deciders: Deciders,
+    /// Reads how long the slowest answer to a callback took that wanted a decision.
+    pub longest_decision: Arc<dyn Fn() -> Duration + Send + Sync>,
+}
+
+/// A handler in the configuration that decides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfiguredDecider {
+    /// Its name.
+    pub name: String,
+    /// Whether it is switched on.
+    pub enabled: bool,
+    /// Whether the configuration makes it a shadow, whatever else does.
+    pub shadow: bool,
 }
 
 /// A handler or sink in the configuration.
@@ -66,6 +98,8 @@ pub struct Operations {
     pub(crate) journal: Journal,
     pub(crate) pipeline: Option<PipelineHandle>,
     pub(crate) setup: Arc<Setup>,
+    /// Held while a shadow is changed, so that the journal and the decider hear of changes in the same order.
+    pub(crate) shadows: Arc<Mutex<()>>,
 }
 
 /// Why a request is not done.
@@ -79,7 +113,7 @@ impl Operations {
     /// For this journal. Without a pipeline, replays are refused.
     #[must_use]
     pub fn new(journal: Journal, pipeline: Option<PipelineHandle>, setup: Setup) -> Operations {
-        Operations { journal, pipeline, setup: Arc::new(setup) }
+        Operations { journal, pipeline, setup: Arc::new(setup), shadows: Arc::default() }
     }
 
     /// Does what is asked, and tells everything to `asker`; the last answer is `Done` or `Failed`. Blocks, for long where
@@ -112,6 +146,7 @@ impl Operations {
             Request::CancelReplay { id } => replay::cancel(self, *id),
             Request::Pause { consumer, reason } => overview::pause(self, consumer, reason.as_deref()),
             Request::Resume { consumer } => overview::resume(self, consumer),
+            Request::Shadow { handler, until } => shadow::shadow(self, handler, *until),
             Request::Status => overview::status(self, asker),
             Request::RenameConsumer { from, to } => overview::rename(self, from, to),
             Request::DropConsumer { consumer } => overview::drop_consumer(self, consumer),

@@ -1,12 +1,13 @@
 //! How everything is; and consumers: paused, renamed, dropped.
 
 use dispatcher_core::{Key, Timestamp};
+use dispatcher_decider::{self as decider, DeciderStatus};
 use dispatcher_journal::{Change, Consumer, Health, Reader, Row, Stream};
 use dispatcher_pipeline::{ConsumerStatus, PipelineHandle, State};
 
 use crate::{
-    Answer, Asker, ConsumerState, ConsumerView, Done, HeldUpView, JournalStatus, KeyView, Running, SkippedView, Status,
-    StreamStatus, WorkView,
+    Answer, Asker, ConfiguredDecider, ConsumerState, ConsumerView, DeciderState, DeciderView, DeciderWork, Done,
+    HeldUpView, JournalStatus, KeyView, Running, SkippedView, Status, StreamStatus, WorkView,
     id::is_consumer,
     operations::{Operations, Stop, wait_for},
     replay,
@@ -17,11 +18,14 @@ pub(crate) fn status(operations: &Operations, asker: &mut dyn Asker) -> Result<D
     let consumers = consumers(operations, &mut reader)?;
     let mut replays = replay::all(&mut reader)?;
     replays.retain(|replay| replay.ended_at.is_none());
-    let running = operations.setup.running.as_ref().map(|(listen, since)| Running {
+    let running = operations.setup.running.as_ref().map(|running| Running {
         pid: std::process::id(),
-        since: (*since).into(),
-        uptime_secs: Timestamp::now().since(*since).as_secs(),
-        listen: listen.clone(),
+        since: running.since.into(),
+        uptime_secs: Timestamp::now().since(running.since).as_secs(),
+        listen: running.listen.clone(),
+        longest_decision_us: Some((running.longest_decision)())
+            .filter(|longest| !longest.is_zero())
+            .map(|longest| u64::try_from(longest.as_micros()).unwrap_or(u64::MAX)),
     });
     let status = Status {
         version: operations.setup.version.clone(),
@@ -29,6 +33,7 @@ pub(crate) fn status(operations: &Operations, asker: &mut dyn Asker) -> Result<D
         journal: journal(operations, &mut reader)?,
         dead_letters: reader.dead_counts()?.values().sum(),
         consumers,
+        deciders: deciders(operations)?,
         replays,
     };
     asker.tell(Answer::Status(Box::new(status)))?;
@@ -59,6 +64,7 @@ fn journal(operations: &Operations, reader: &mut Reader) -> Result<JournalStatus
         stored: counts.appended,
         repeats: counts.repeats,
         unrecorded: counts.unrecorded,
+        unrecorded_decisions: counts.unrecorded_decisions,
         retention: operations.setup.retention.clone(),
         deleted_callbacks: counts.deleted_callbacks,
         deleted_events: counts.deleted_events,
@@ -144,6 +150,49 @@ fn of_pipeline(consumer: &ConsumerStatus) -> ConsumerView {
             last_error: consumer.last_error.clone(),
             longest_keys: consumer.longest_keys.iter().map(key).collect(),
             oldest_pending: consumer.oldest_pending.map(Into::into),
+        }),
+    }
+}
+
+/// The handlers that decide, in the order in which they are asked.
+fn deciders(operations: &Operations) -> Result<Vec<DeciderView>, Stop> {
+    let running = operations.setup.running.as_ref().map(|running| running.deciders.status()).unwrap_or_default();
+    let shadows = operations.journal.shadows()?;
+    let view = |decider: &ConfiguredDecider| match running.iter().find(|one| one.name == decider.name) {
+        Some(running) => of_deciders(running),
+        None => {
+            let until = shadows.iter().find(|(handler, _)| *handler == decider.name).map(|(_, until)| (*until).into());
+            DeciderView {
+                name: decider.name.clone(),
+                state: if decider.enabled { DeciderState::NotRunning } else { DeciderState::SwitchedOff },
+                reason: None,
+                shadow: decider.shadow || until.is_some(),
+                shadow_until: until,
+                work: None,
+            }
+        }
+    };
+    Ok(operations.setup.deciders.iter().map(view).collect())
+}
+
+fn of_deciders(decider: &DeciderStatus) -> DeciderView {
+    let (state, reason) = match &decider.state {
+        decider::State::Opening => (DeciderState::Opening, None),
+        decider::State::Up => (DeciderState::Up, None),
+        decider::State::Down(reason) => (DeciderState::Down, Some(reason.clone())),
+        decider::State::Blocked => (DeciderState::Blocked, None),
+        decider::State::Off(reason) => (DeciderState::Off, Some(reason.clone())),
+    };
+    DeciderView {
+        name: decider.name.clone(),
+        state,
+        reason,
+        shadow: decider.is_shadow,
+        shadow_until: decider.shadow_until.map(|millis| Timestamp::from_millis(millis).into()),
+        work: Some(DeciderWork {
+            in_flight: decider.in_flight as u64,
+            late_in_flight: decider.late_in_flight as u64,
+            counts: decider.counts,
         }),
     }
 }

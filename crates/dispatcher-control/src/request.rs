@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Request {
-    /// Lists callbacks: `Callback` for each, `Damaged` for those that are.
+    /// Lists callbacks: `Callback` for each, `Damaged` for those that are; with `shadow_diff` then `ShadowDiffs`.
     Callbacks(Search),
     /// Lists events: `Event` for each, `Damaged` for those that are.
     Events(Search),
@@ -79,6 +79,13 @@ pub enum Request {
         /// Its whole name.
         consumer: String,
     },
+    /// Makes a handler that decides a shadow: it is asked after the answer, and does not count.
+    Shadow {
+        /// Its name.
+        handler: String,
+        /// Until this moment, in milliseconds since the epoch; without one it counts again at once.
+        until: Option<i64>,
+    },
     /// How everything is: `Status`.
     Status,
     /// Gives all that a consumer has to another name.
@@ -114,10 +121,19 @@ pub struct Search {
     pub until: Option<i64>,
     /// Their app: its name, or its SDKAppID.
     pub app: Option<String>,
+    /// Of one of these apps, if any are named: as `app`.
+    pub apps: Vec<String>,
     /// A pattern that selects their command.
     pub command: Option<String>,
+    /// Of one of these commands, if any are named.
+    pub commands: Vec<String>,
     /// Their key, as a whole.
     pub key: Option<String>,
+    /// Of callbacks: what they were answered: `allowed`, `refused`, `refused-some`, `dropped`, `rewritten`, `answered`, or
+    /// `defaulted`, by default whatever that was. What was answered without asking anybody was `allowed`.
+    pub decision: Option<String>,
+    /// Of callbacks: that a shadow would have had it otherwise.
+    pub shadow_diff: bool,
     /// Part of the body, or of the data.
     pub text: Option<String>,
     /// Of events: the handler that made them.
@@ -132,7 +148,10 @@ pub struct Search {
     pub oldest: bool,
     /// Whether to go on with what is stored from now on, until the asker has gone.
     pub follow: bool,
-    /// Whether bodies, data and queries are to be shown.
+    /// Of callbacks: whether what is on record of their decisions is to be told too. Where they are told apart by that, it
+    /// is.
+    pub decisions: bool,
+    /// Whether bodies, data, queries and replies are to be shown.
     pub contents: bool,
 }
 

@@ -1,5 +1,6 @@
 //! How a dispatcher is, as it is shown. A part that only a running dispatcher knows is left out when none runs.
 
+use dispatcher_decider::DeciderCounts;
 use serde::{Deserialize, Serialize};
 
 use crate::{Moment, ReplayView};
@@ -16,6 +17,9 @@ pub struct Status {
     pub journal: JournalStatus,
     /// Handlers, then sinks, in the order of the configuration; then those that are in the journal alone.
     pub consumers: Vec<ConsumerView>,
+    /// Handlers that decide, in the order in which they are asked.
+    #[serde(default)]
+    pub deciders: Vec<DeciderView>,
     /// Replays that have not ended.
     pub replays: Vec<ReplayView>,
     /// How many dead letters there are.
@@ -33,6 +37,10 @@ pub struct Running {
     pub uptime_secs: u64,
     /// Where it listens.
     pub listen: String,
+    /// How long the slowest answer to a callback took that wanted a decision, in microseconds, from the head of its request
+    /// on; left out where there was none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub longest_decision_us: Option<u64>,
 }
 
 /// How the journal is.
@@ -61,6 +69,9 @@ pub struct JournalStatus {
     pub repeats: u64,
     /// Callbacks that were answered and could not be stored, since it was opened.
     pub unrecorded: u64,
+    /// Verdicts that came late, or of shadows, that could not be stored beside their callbacks, since it was opened.
+    #[serde(default)]
+    pub unrecorded_decisions: u64,
     /// Callbacks that retention has deleted since it was opened.
     pub deleted_callbacks: u64,
     /// Events that it has deleted.
@@ -164,6 +175,58 @@ pub enum ConsumerState {
     SwitchedOff,
     /// It is in the journal, and not in the configuration.
     Unconfigured,
+}
+
+/// A handler that decides.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeciderView {
+    /// Its name.
+    pub name: String,
+    /// Whether it can be asked.
+    pub state: DeciderState,
+    /// Why not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Whether it is a shadow: asked after the answer, and not counting.
+    pub shadow: bool,
+    /// Until when, if that is not what the configuration says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shadow_until: Option<Moment>,
+    /// What it did since the start.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub work: Option<DeciderWork>,
+}
+
+/// Whether a handler that decides can be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DeciderState {
+    /// It is asked.
+    Up,
+    /// It is being opened for the first time.
+    Opening,
+    /// It cannot be opened now; it is tried again.
+    Down,
+    /// It blocks its thread.
+    Blocked,
+    /// It blocked its thread too often, and is not asked again before the next start.
+    Off,
+    /// No dispatcher runs.
+    NotRunning,
+    /// It is switched off in the configuration.
+    SwitchedOff,
+}
+
+/// What a handler that decides did since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeciderWork {
+    /// How many decisions are under way.
+    pub in_flight: u64,
+    /// How many that are late are waited for.
+    pub late_in_flight: u64,
+    /// What it said.
+    #[serde(flatten)]
+    pub counts: DeciderCounts,
 }
 
 /// What a consumer did since the start.

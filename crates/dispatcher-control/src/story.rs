@@ -1,17 +1,18 @@
 //! All that is known of one callback: its events, what became of it and of them, and when.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
-use dispatcher_core::{Callback, EventN, Key, Timestamp};
+use dispatcher_core::{Callback, Event, EventN, Key, Timestamp};
 use dispatcher_journal::{Attempt, CallbackRow, Consumer, EventRow, Pending, Reader, Replay, Row, Skipped, Stream};
 use dispatcher_pipeline::ReplaySpec;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Answer, Asker, AttemptView, CallbackView, Done, EventView, Id, Moment, ReplayView,
+    Answer, Asker, AttemptView, CallbackView, DecisionView, Done, EventView, Id, Moment, ReplayView,
     answer::names,
     dead, find,
     operations::{Meter, Operations, Stop},
+    verdict::Records,
 };
 
 /// All that is known of one callback.
@@ -22,13 +23,16 @@ pub struct Story {
     /// When it was stored.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stored_at: Option<Moment>,
-    /// How it was answered, as far as that is recorded.
+    /// How it was answered.
     pub answer: String,
+    /// What is on record of the decisions about it: the answer, then what was said too late or by shadows.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub decisions: Vec<DecisionView>,
     /// What became of it with each handler that selects it, or has something recorded of it.
     pub handlers: Vec<Stage>,
     /// Its events; only the one that was asked for, if one was.
     pub events: Vec<EventStory>,
-    /// Events of it that cannot be read.
+    /// Events of it, and records of decisions about it, that cannot be read.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub damaged: Vec<String>,
     /// Replays that it, or an event of it, was part of, as far as their filters tell.
@@ -216,7 +220,7 @@ impl<'a> Teller<'a> {
         mut self,
         row: &CallbackRow,
         events: Vec<EventRow>,
-        damaged: Vec<String>,
+        mut damaged: Vec<String>,
         contents: bool,
     ) -> Result<Story, Stop> {
         let callback = &*row.callback;
@@ -224,7 +228,10 @@ impl<'a> Teller<'a> {
         let mut handlers = Vec::new();
         let attempts = self.reader.attempts(Stream::Callbacks, row.seq)?;
         for name in self.handlers() {
-            let made = events.iter().filter(|event| name.strip_prefix("handler:") == Some(&*event.event.handler));
+            // What tells of a decision was not made by handling.
+            let made = events.iter().filter(|event| {
+                name.strip_prefix("handler:") == Some(&*event.event.handler) && event.event.n < Event::DECISION
+            });
             let made: Vec<&EventRow> = made.collect();
             let n_events = made.iter().filter(|event| !event.event.replay).count() as u64;
             let mut stage = self.stage(&name, Stream::Callbacks, row.seq, stored_at, attempts.get(&name))?;
@@ -265,10 +272,15 @@ impl<'a> Teller<'a> {
         }
         replays.sort_by_key(|replay| replay.id);
         replays.dedup();
+        let n_damaged = Records::read(self.reader, row.seq, row.seq)?.n_damaged;
+        damaged.extend((0..n_damaged).map(|_| "a record of a decision about it fails its checksum".to_owned()));
+        let decisions = self.reader.decisions(row.seq)?.into_iter();
+        let decisions: Vec<_> = decisions.map(|row| DecisionView::new(row, contents)).collect();
         let mut story = Story {
             callback: CallbackView::new(row, contents),
             stored_at,
-            answer: answer(callback).to_owned(),
+            answer: answer(callback, &decisions, n_damaged > 0),
+            decisions,
             handlers,
             events: told,
             damaged,
@@ -410,9 +422,35 @@ fn replayed(attempts: &BTreeMap<String, Vec<Attempt>>) -> impl Iterator<Item = S
     })
 }
 
-/// How a callback is answered, where no record says more.
-fn answer(callback: &Callback) -> &'static str {
-    if callback.command().wants_decision() { "decision: none recorded" } else { "acknowledged, once it was stored" }
+/// How a callback was answered.
+fn answer(callback: &Callback, decisions: &[DecisionView], is_damaged: bool) -> String {
+    match decisions.iter().find(|decision| decision.is_answer()) {
+        _ if !callback.command().wants_decision() => "acknowledged, once it was stored".to_owned(),
+        Some(decision) => decision.text(),
+        None if is_damaged => "the record of it is damaged".to_owned(),
+        None => "allowed, as nobody was asked; or none, if whoever sent it hung up before".to_owned(),
+    }
+}
+
+/// What was decided: what each decider said, one after the other, and what came of it; later what did not count.
+fn decided(story: &Story, add: &mut impl FnMut(Moment, Option<Moment>, String)) {
+    let received = story.callback.received_at.0;
+    let after = |micros: u64| Moment(received.after(Duration::from_micros(micros)));
+    let mut answers = story.decisions.iter().filter(|decision| decision.is_answer());
+    if let Some(answer) = answers.next() {
+        let mut at = 0_u64;
+        for decider in &answer.deciders {
+            at = at.saturating_add(decider.took_us);
+            add(after(at), None, decider.text());
+        }
+        add(after(answer.took_us.max(at)), None, format!("answered: {}", answer.text()));
+    }
+    for repeat in answers {
+        add(repeat.at, None, format!("a repeat of it was answered: {}", repeat.text()));
+    }
+    for other in story.decisions.iter().filter(|decision| !decision.is_answer()) {
+        add(other.at, None, other.text());
+    }
 }
 
 /// Everything with a time, in order of it.
@@ -425,6 +463,7 @@ fn timeline(story: &Story) -> Vec<Happening> {
     };
     let callback = &story.callback;
     add(callback.received_at, None, "received".to_owned());
+    decided(story, &mut add);
     if let Some(at) = story.stored_at {
         add(at, None, format!("stored as callbacks/{}", callback.seq));
     }

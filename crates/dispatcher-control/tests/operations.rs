@@ -59,6 +59,7 @@ impl Place {
             retention: None,
             running: None,
             consumers: vec![consumer],
+            deciders: Vec::new(),
         };
         Operations::new(self.journal.clone(), None, setup)
     }

@@ -4,14 +4,19 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::command::{
-    consumers::{Consumers, Sinks},
-    dead_letters::DeadLetters,
-    journal::Journal,
-    list::{Callbacks, Events},
-    replay::Replay,
-    show::Show,
-    status::Status,
+use crate::{
+    command::{
+        backtest::Backtest,
+        consumers::{Consumers, Sinks},
+        dead_letters::DeadLetters,
+        handlers::Handlers,
+        journal::Journal,
+        list::{Callbacks, Events},
+        replay::Replay,
+        show::Show,
+        status::Status,
+    },
+    decode::Decode,
 };
 
 /// Takes Tencent Cloud Chat callbacks, makes them durable, and delivers what handlers make of them.
@@ -51,6 +56,8 @@ pub(crate) enum Verb {
     Commands(Listing),
     /// Send a callback to a running dispatcher, signed as Tencent signs it
     Send(Send),
+    /// Decode bodies, and say what is not known in them and what is not there
+    Decode(Decode),
     /// Show how the dispatcher, its journal, its handlers and its sinks are
     Status(Status),
     /// List and search callbacks
@@ -63,6 +70,10 @@ pub(crate) enum Verb {
     DeadLetters(DeadLetters),
     /// Deliver or handle again what the journal has
     Replay(Replay),
+    /// List handlers, and try one that decides as a shadow
+    Handlers(Handlers),
+    /// Ask a handler what it would have decided about callbacks that are in the journal
+    Backtest(Backtest),
     /// List, pause and resume sinks
     Sinks(Sinks),
     /// List, rename and drop what the journal keeps a place for

@@ -1,9 +1,10 @@
 //! The dispatcher as a whole: journal, handlers, sinks and intake, started in this order and stopped in the other.
 
-use std::{collections::BTreeMap, fmt, net::SocketAddr, net::TcpListener, time::Duration};
+use std::{collections::BTreeMap, fmt, net::SocketAddr, net::TcpListener, sync::Arc, time::Duration};
 
 use dispatcher_config::{Config, Finding};
-use dispatcher_control::{Operations, Server, socket_path};
+use dispatcher_control::{Live, Operations, Server, socket_path};
+use dispatcher_core::Timestamp;
 use dispatcher_decider::Deciders;
 use dispatcher_intake::Intake;
 use dispatcher_journal::{Journal, JournalError, Stream};
@@ -54,11 +55,18 @@ impl Dispatcher {
         let within = config.intake.answer_within.get();
         let deciders = Deciders::start(deciders(&config), &default_decisions(&config), within)
             .map_err(|err| StartError(config.finding("handlers", format!("cannot start the deciders: {err}"))))?;
+        cast_shadows(&deciders, &journal).map_err(|err| StartError(config.finding("journal.path", err.to_string())))?;
         let (options, apps, rules) = (intake_options(&config), apps(&config), rules(&config));
         let intake = Intake::start(listener, options, apps, rules, &journal, deciders.clone())
             .map_err(|err| StartError(config.finding("intake", err.to_string())))?;
-        let operations =
-            Operations::new(journal.clone(), Some(pipeline.handle()), setup(&config, Some(intake.local_addr())));
+        let counters = intake.counters();
+        let live = Live {
+            listen: intake.local_addr().to_string(),
+            since: Timestamp::now(),
+            deciders: deciders.clone(),
+            longest_decision: Arc::new(move || counters.longest_decision()),
+        };
+        let operations = Operations::new(journal.clone(), Some(pipeline.handle()), setup(&config, Some(live)));
         let path = &config.journal.path;
         let control = Server::start(path, operations).inspect_err(|err| {
             let socket = socket_path(path);
@@ -71,6 +79,11 @@ impl Dispatcher {
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.intake.local_addr()
+    }
+
+    /// Those that decide.
+    pub(crate) fn deciders(&self) -> &Deciders {
+        &self.deciders
     }
 
     /// How each handler and sink fares.
@@ -120,6 +133,16 @@ impl fmt::Display for StartError {
 }
 
 impl std::error::Error for StartError {}
+
+/// Makes shadows of the handlers of which someone said so before the last stop, for as long as they said.
+fn cast_shadows(deciders: &Deciders, journal: &Journal) -> Result<(), JournalError> {
+    for (handler, until) in journal.shadows()? {
+        if deciders.set_shadow(&handler, Some(until)) {
+            info!(handler, %until, "is a shadow for a while: it is asked after the answer, and does not count");
+        }
+    }
+    Ok(())
+}
 
 /// What is switched off gets its place in the journal all the same: switched on later, it goes on from here.
 fn keep_places(config: &Config, journal: &Journal) -> Result<(), JournalError> {

@@ -14,6 +14,8 @@
 mod bundled;
 mod cli;
 mod command;
+mod decisions;
+mod decode;
 mod dispatcher;
 mod listing;
 mod logging;

@@ -41,6 +41,7 @@ pub fn run(plugins: Plugins) -> ExitCode {
         Some(Verb::Plugins(_)) => print(&listing::plugins(&registry)),
         Some(Verb::Commands(args)) if args.json => print(&format!("{:#}\n", listing::commands_json())),
         Some(Verb::Commands(_)) => print(&listing::commands()),
+        Some(Verb::Decode(args)) => args.run(),
         Some(Verb::Send(args)) => match send::send(&args, &registry) {
             Ok(true) => ExitCode::SUCCESS,
             Ok(false) => ExitCode::FAILURE,
@@ -55,6 +56,8 @@ pub fn run(plugins: Plugins) -> ExitCode {
         Some(Verb::Show(args)) => ask(args.config(), &registry, |config| args.run(config)),
         Some(Verb::DeadLetters(args)) => ask(args.config(), &registry, |config| args.run(config)),
         Some(Verb::Replay(args)) => ask(args.config(), &registry, |config| args.run(config)),
+        Some(Verb::Handlers(args)) => ask(args.config(), &registry, |config| args.run(config)),
+        Some(Verb::Backtest(args)) => ask(args.config(), &registry, |config| args.run(config)),
         Some(Verb::Sinks(args)) => ask(args.config(), &registry, |config| args.run(config)),
         Some(Verb::Consumers(args)) => ask(args.config(), &registry, |config| args.run(config)),
         Some(Verb::Journal(args)) => ask(args.config(), &registry, |config| args.run(config)),
@@ -139,7 +142,7 @@ fn serve(path: &Path, registry: &Registry) -> ExitCode {
                 return ExitCode::FAILURE;
             }
         };
-        let facts = screen::facts(&config, path, dispatcher.local_addr());
+        let facts = screen::facts(&config, path, dispatcher.local_addr(), dispatcher.deciders());
         match logging::format(&config.log) {
             logging::Format::Human => {
                 let _ = print(&screen::text(&facts));

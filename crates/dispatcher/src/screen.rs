@@ -1,10 +1,13 @@
-//! What a start says: what listens where, which handlers feed which sinks, what is stored and what is not.
+//! What a start says: what listens where, which handlers feed which sinks, who decides, what is stored and what is not.
 
 use std::{fmt::Write as _, net::SocketAddr, path::Path};
 
 use dispatcher_config::{Config, HandlerInstance, JournalRule, SignaturePolicy, Sync};
 use dispatcher_core::CommandPattern;
+use dispatcher_decider::Deciders;
 use tracing::info;
+
+use crate::decisions;
 
 /// One thing that a start says, under a heading.
 pub(crate) struct Fact {
@@ -13,7 +16,7 @@ pub(crate) struct Fact {
 }
 
 /// Everything that a start of `config` says when it listens on `listen`.
-pub(crate) fn facts(config: &Config, path: &Path, listen: SocketAddr) -> Vec<Fact> {
+pub(crate) fn facts(config: &Config, path: &Path, listen: SocketAddr, deciders: &Deciders) -> Vec<Fact> {
     let mut facts = Vec::new();
     let mut say = |heading: &'static str, line: String| facts.push(Fact { heading, line });
     say("configuration", path.display().to_string());
@@ -49,7 +52,9 @@ pub(crate) fn facts(config: &Config, path: &Path, listen: SocketAddr) -> Vec<Fac
         .filter(|rule| rule.journal == JournalRule::Never)
         .map(|rule| rule.pattern.as_str())
         .collect();
-    say("decisions", "every callback that wants one is allowed, and stored without holding up its answer".into());
+    for line in decisions::lines(config, deciders) {
+        say("decisions", line);
+    }
     match not_stored.as_slice() {
         [] => say("stored", "every callback".into()),
         patterns => {
@@ -69,8 +74,10 @@ fn handler_line(handler: &HandlerInstance) -> String {
     if let Some(apps) = &handler.route.apps {
         let _ = write!(line, ", apps {}", apps.join(", "));
     }
-    let sinks = if handler.sinks.is_empty() { "no sink".to_owned() } else { handler.sinks.join(", ") };
-    let _ = write!(line, " -> {sinks}");
+    if handler.plugin.role.handles() || !handler.sinks.is_empty() {
+        let sinks = if handler.sinks.is_empty() { "no sink".to_owned() } else { handler.sinks.join(", ") };
+        let _ = write!(line, " -> {sinks}");
+    }
     if !handler.enabled {
         line.push_str(" (switched off)");
     }

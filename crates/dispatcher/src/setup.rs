@@ -1,14 +1,14 @@
 //! What those who ask are told of the configuration.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
 use dispatcher_config::Config;
-use dispatcher_control::{Configured, Setup};
-use dispatcher_core::{Callback, Timestamp};
+use dispatcher_control::{Configured, ConfiguredDecider, Live, Setup};
+use dispatcher_core::Callback;
 use dispatcher_journal::Stream;
 
-/// The setup of `config`; of a dispatcher that runs if it listens somewhere.
-pub(crate) fn setup(config: &Config, listen: Option<SocketAddr>) -> Setup {
+/// The setup of `config`, and of the dispatcher that runs with it, if one does.
+pub(crate) fn setup(config: &Config, running: Option<Live>) -> Setup {
     let handlers = config.handlers.iter().filter(|handler| handler.plugin.role.handles()).map(|handler| {
         let route = handler.route.clone();
         Configured {
@@ -24,12 +24,21 @@ pub(crate) fn setup(config: &Config, listen: Option<SocketAddr>) -> Setup {
         enabled: sink.enabled,
         selects: None,
     });
+    let mut deciders: Vec<_> =
+        config.handlers.iter().filter_map(|handler| Some((handler.decide.as_ref()?, handler))).collect();
+    deciders.sort_by_key(|(decide, handler)| (decide.order, handler.name.as_str()));
+    let deciders = deciders.into_iter().map(|(decide, handler)| ConfiguredDecider {
+        name: handler.name.clone(),
+        enabled: handler.enabled,
+        shadow: decide.shadow,
+    });
     Setup {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         journal: config.journal.path.clone(),
         retention: Some(retention(config)),
-        running: listen.map(|listen| (listen.to_string(), Timestamp::now())),
+        running,
         consumers: handlers.chain(sinks).collect(),
+        deciders: deciders.collect(),
     }
 }
 

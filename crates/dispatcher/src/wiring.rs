@@ -76,42 +76,44 @@ pub(crate) fn rules(config: &Config) -> Vec<dispatcher_intake::CommandRule> {
 /// The handlers that decide.
 pub(crate) fn deciders(config: &Config) -> Vec<DeciderInstance> {
     let enabled = config.handlers.iter().filter(|handler| handler.enabled);
-    let decider = |handler: &dispatcher_config::HandlerInstance| {
-        let decide = handler.decide.as_ref()?;
-        let emits = |emit: Emit| decide.emit.contains(&emit);
-        // A decision is no callback that is passed on.
-        let takes = |name: &&String| {
-            config.sinks.iter().any(|sink| sink.name == **name && matches!(sink.settings.takes(), Takes::Any))
-        };
-        let sinks: Vec<&str> = handler.sinks.iter().filter(takes).map(String::as_str).collect();
-        Some(DeciderInstance {
-            name: handler.name.clone(),
-            settings: handler.settings.clone(),
-            route: handler.route.clone(),
-            threads: handler.run.threads,
-            fingerprint: handler.fingerprint,
-            options: DeciderOptions {
-                order: decide.order,
-                timeout: handler.run.timeout,
-                max_in_flight: decide.max_in_flight,
-                if_late: fallback(decide.if_late),
-                if_failed: fallback(decide.if_failed),
-                if_busy: fallback(decide.if_busy),
-                shadow: decide.shadow,
-                late_wait: decide.late_wait,
-                emit: dispatcher_decider::Emit {
-                    allowed: emits(Emit::Allowed),
-                    refused: emits(Emit::Refused),
-                    dropped: emits(Emit::Dropped),
-                    rewritten: emits(Emit::Rewritten),
-                    defaulted: emits(Emit::Defaulted),
-                    late: emits(Emit::Late),
-                },
-                sinks: sinks.join(",").into(),
-            },
-        })
+    enabled.filter_map(|handler| decider(config, handler)).collect()
+}
+
+/// How a handler decides; `None` if it does not.
+pub(crate) fn decider(config: &Config, handler: &dispatcher_config::HandlerInstance) -> Option<DeciderInstance> {
+    let decide = handler.decide.as_ref()?;
+    let emits = |emit: Emit| decide.emit.contains(&emit);
+    // A decision is no callback that is passed on.
+    let takes = |name: &&String| {
+        config.sinks.iter().any(|sink| sink.name == **name && matches!(sink.settings.takes(), Takes::Any))
     };
-    enabled.filter_map(decider).collect()
+    let sinks: Vec<&str> = handler.sinks.iter().filter(takes).map(String::as_str).collect();
+    Some(DeciderInstance {
+        name: handler.name.clone(),
+        settings: handler.settings.clone(),
+        route: handler.route.clone(),
+        threads: handler.run.threads,
+        fingerprint: handler.fingerprint,
+        options: DeciderOptions {
+            order: decide.order,
+            timeout: handler.run.timeout,
+            max_in_flight: decide.max_in_flight,
+            if_late: fallback(decide.if_late),
+            if_failed: fallback(decide.if_failed),
+            if_busy: fallback(decide.if_busy),
+            shadow: decide.shadow,
+            late_wait: decide.late_wait,
+            emit: dispatcher_decider::Emit {
+                allowed: emits(Emit::Allowed),
+                refused: emits(Emit::Refused),
+                dropped: emits(Emit::Dropped),
+                rewritten: emits(Emit::Rewritten),
+                defaulted: emits(Emit::Defaulted),
+                late: emits(Emit::Late),
+            },
+            sinks: sinks.join(",").into(),
+        },
+    })
 }
 
 /// What is decided where nobody decides.

@@ -336,8 +336,11 @@ impl Disk {
         } else {
             file.read_to_string(&mut text).unwrap();
         }
-        let sequence =
-            |line| serde_json::from_str::<Value>(line).unwrap()["sequence"].as_str().unwrap().parse().unwrap();
+        // The event with the number 0 has none: it is of no journal.
+        let sequence = |line| {
+            let event: Value = serde_json::from_str(line).unwrap();
+            event["sequence"].as_str().map_or(0, |sequence| sequence.parse().unwrap())
+        };
         text.lines().map(sequence).collect()
     }
 }

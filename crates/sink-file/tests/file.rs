@@ -359,7 +359,7 @@ fn event(seq: u64) -> Event {
 /// How long the line of any of these events is.
 fn line_len() -> usize {
     let mut line = Vec::new();
-    event(0).write_json_line(&mut line);
+    event(1).write_json_line(&mut line);
     line.len()
 }
 
@@ -373,5 +373,6 @@ fn sequences(path: &Path) -> Vec<u64> {
 
 fn sequence(line: &str) -> u64 {
     let event: Value = serde_json::from_str(line).unwrap();
-    event["sequence"].as_str().unwrap().parse().unwrap()
+    // The event with the number 0 has none: it is of no journal.
+    event["sequence"].as_str().map_or(0, |sequence| sequence.parse().unwrap())
 }

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use dispatcher_config::Config;
-use dispatcher_control::{Answer, CallbackView, EventView, Request, Search};
+use dispatcher_control::{Answer, CallbackView, EventView, Request, Search, ShadowDiff};
 
 use super::{
     access::{self, Needs},
@@ -14,11 +14,20 @@ use super::{
 };
 use crate::cli::ConfigFile;
 
+/// What a callback can have been answered.
+const DECISIONS: [&str; 7] = ["allowed", "refused", "refused-some", "dropped", "rewritten", "answered", "defaulted"];
+
 /// The newest that match are listed, the oldest of them first; `--limit` says how many.
 #[derive(Debug, Args)]
 pub(crate) struct Callbacks {
     #[command(flatten)]
     which: FilterArgs,
+    /// Answered so: allowed, refused, refused-some, dropped, rewritten, answered; or defaulted, whatever the answer
+    #[arg(long, value_name = "RESULT", value_parser = DECISIONS, conflicts_with = "shadow_diff")]
+    decision: Option<String>,
+    /// That a shadow would have had otherwise; all of those are counted at the end, listed or not
+    #[arg(long, conflicts_with = "follow")]
+    shadow_diff: bool,
     #[command(flatten)]
     how: How,
 }
@@ -71,7 +80,9 @@ impl Callbacks {
     }
 
     pub(crate) fn run(&self, config: Config) -> Result<ExitCode, String> {
-        list(config, &Request::Callbacks(search(&self.which, &self.how)), &self.how)
+        let search =
+            Search { decision: self.decision.clone(), shadow_diff: self.shadow_diff, ..search(&self.which, &self.how) };
+        list(config, &Request::Callbacks(search), &self.how)
     }
 }
 
@@ -116,12 +127,14 @@ fn list(config: Config, request: &Request, how: &How) -> Result<ExitCode, String
             return match answer {
                 Answer::Callback(callback) => vec![text::json(callback)],
                 Answer::Event(event) => vec![text::json(event)],
+                Answer::ShadowDiffs(diffs) => vec![text::json(&serde_json::json!({ "shadow_diffs": diffs }))],
                 _ => Vec::new(),
             };
         }
         let mut lines = match answer {
             Answer::Callback(callback) => callback_lines(callback),
             Answer::Event(event) => event_lines(event),
+            Answer::ShadowDiffs(diffs) => return diff_lines(diffs),
             _ => return Vec::new(),
         };
         if std::mem::take(&mut is_first) {
@@ -147,6 +160,12 @@ fn callback_lines(callback: &CallbackView) -> Vec<String> {
     let (app, command) = (text::clean(&callback.app), text::clean(&callback.command));
     let key = text::clean(callback.key.as_deref().unwrap_or("-"));
     let mut lines = vec![row([&text::time(callback.received_at), &place, &app, &command, &key, &callback.id])];
+    for decision in &callback.decisions {
+        lines.push(format!("    {}", text::clean(&decision.text())));
+        if let Some(reply) = &decision.reply {
+            lines.push(format!("    reply {}", text::clean(reply.get())));
+        }
+    }
     if let Some(query) = &callback.query {
         lines.push(format!("    query {}", text::clean(query)));
     }
@@ -154,6 +173,14 @@ fn callback_lines(callback: &CallbackView) -> Vec<String> {
         lines.push(format!("    body  {}", text::clean(body.get())));
     }
     lines
+}
+
+fn diff_lines(diffs: &[ShadowDiff]) -> Vec<String> {
+    let line = |diff: &ShadowDiff| {
+        let ShadowDiff { handler, answered, would_be, n } = diff;
+        text::clean(&format!("{handler}: {answered} -> {would_be}, {}", text::count(*n, "time")))
+    };
+    diffs.iter().map(line).collect()
 }
 
 fn event_lines(event: &EventView) -> Vec<String> {

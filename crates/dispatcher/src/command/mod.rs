@@ -2,16 +2,18 @@
 
 pub(crate) mod access;
 pub(crate) mod args;
+pub(crate) mod backtest;
 pub(crate) mod consumers;
 pub(crate) mod dead_letters;
+pub(crate) mod handlers;
 pub(crate) mod journal;
 pub(crate) mod list;
 mod progress;
 pub(crate) mod replay;
-mod screen;
+pub(crate) mod screen;
 pub(crate) mod show;
 pub(crate) mod status;
-mod text;
+pub(crate) mod text;
 
 use std::process::ExitCode;
 

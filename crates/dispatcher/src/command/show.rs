@@ -92,6 +92,17 @@ fn story_lines(story: &Story) -> Vec<String> {
     let identity = callback.identity.clone().unwrap_or_else(|| "none: a repeat of it could not be told".to_owned());
     say("identity", identity);
     say("answer", story.answer.clone());
+    for decision in &story.decisions {
+        for decider in &decision.deciders {
+            say("decider", decider.text());
+        }
+        if !decision.is_answer() {
+            say(&decision.kind, decision.text());
+        }
+        if let Some(reply) = &decision.reply {
+            say("reply", reply.get().to_owned());
+        }
+    }
     say("body", text::count(callback.body_bytes as u64, "byte"));
     if let Some(query) = &callback.query {
         say("query", query.clone());

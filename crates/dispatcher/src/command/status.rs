@@ -4,7 +4,10 @@ use std::process::ExitCode;
 
 use clap::Args;
 use dispatcher_config::Config;
-use dispatcher_control::{Answer, ConsumerState, ConsumerView, JournalStatus, Request, Status as View, StreamStatus};
+use dispatcher_control::{
+    Answer, ConsumerState, ConsumerView, DeciderState, DeciderView, DeciderWork, JournalStatus, Request,
+    Status as View, StreamStatus,
+};
 
 use super::{
     access::{self, Needs},
@@ -58,6 +61,13 @@ fn lines(status: &View) -> Vec<String> {
     lines.push(String::new());
     lines.extend(consumer_lines(&status.consumers.iter().collect::<Vec<_>>()));
     lines.push(String::new());
+    if !status.deciders.is_empty() {
+        lines.extend(decider_lines(&status.deciders));
+        if let Some(longest) = status.running.as_ref().and_then(|running| running.longest_decision_us) {
+            lines.push(format!("the slowest decision was answered after {}", text::millis(longest)));
+        }
+        lines.push(String::new());
+    }
     lines.push(match status.dead_letters {
         0 => "no dead letters".to_owned(),
         n => format!("{}; `dispatcher dead-letters list` lists them", text::count(n, "dead letter")),
@@ -80,6 +90,9 @@ pub(crate) fn journal_lines(journal: &JournalStatus) -> Vec<String> {
         since += &format!(", {} repeats", text::number(journal.repeats));
         if journal.unrecorded > 0 {
             since += &format!(", {} answered and not stored", text::number(journal.unrecorded));
+        }
+        if journal.unrecorded_decisions > 0 {
+            since += &format!(", {} late verdicts not stored", text::number(journal.unrecorded_decisions));
         }
         say("this run", since);
     }
@@ -163,11 +176,74 @@ pub(crate) fn consumer_lines(consumers: &[&ConsumerView]) -> Vec<String> {
     lines
 }
 
+/// A table of handlers that decide, with a line below for what needs one.
+fn decider_lines(deciders: &[DeciderView]) -> Vec<String> {
+    let mut lines =
+        vec![decider_row(["decider", "state", "allowed", "refused", "changed", "late", "failed", "busy", "under way"])];
+    for decider in deciders {
+        let n = |count: fn(&DeciderWork) -> u64| {
+            decider.work.as_ref().map_or("-".to_owned(), |work| text::short(count(work)))
+        };
+        lines.push(decider_row([
+            &text::cut(&decider.name, 24),
+            decider_state(decider.state),
+            &n(|work| work.counts.no_opinion + work.counts.allowed),
+            &n(|work| work.counts.refused + work.counts.refused_some + work.counts.dropped),
+            &n(|work| work.counts.rewritten + work.counts.answered),
+            &n(|work| work.counts.late + work.counts.unreached),
+            &n(|work| work.counts.failed),
+            &n(|work| work.counts.busy),
+            &n(|work| work.in_flight),
+        ]));
+        let mut say = |what: String| lines.push(format!("    {}", text::cut(&what, WIDTH - 4)));
+        if let Some(reason) = &decider.reason {
+            say(reason.clone());
+        }
+        if let Some(shadow) = shadow_text(decider) {
+            say(shadow);
+        }
+    }
+    lines
+}
+
+/// That a handler is a shadow, and what came of it.
+pub(crate) fn shadow_text(decider: &DeciderView) -> Option<String> {
+    let mut text = match decider.shadow_until {
+        _ if !decider.shadow => return None,
+        Some(until) => format!("a shadow until {}", text::time(until)),
+        None => "a shadow, as configured".to_owned(),
+    };
+    if let Some(work) = &decider.work {
+        let counts = &work.counts;
+        let (differ, made) = (text::number(counts.shadow_differs), text::count(counts.shadow, "verdict"));
+        text += &format!(": {differ} of {made} differ from the answer");
+    }
+    Some(text)
+}
+
+fn decider_row([name, state, allowed, refused, changed, late, failed, busy, under_way]: [&str; 9]) -> String {
+    format!("{name:<24} {state:<12}{allowed:>8}{refused:>8}{changed:>8}{late:>8}{failed:>8}{busy:>8}{under_way:>11}")
+}
+
+/// The state of a handler that decides, in words.
+pub(crate) fn decider_state(state: DeciderState) -> &'static str {
+    match state {
+        DeciderState::Up => "up",
+        DeciderState::Opening => "opening",
+        DeciderState::Down => "down",
+        DeciderState::Blocked => "blocked",
+        DeciderState::Off => "off",
+        DeciderState::NotRunning => "not running",
+        DeciderState::SwitchedOff => "switched off",
+    }
+}
+
 fn row([name, state, backlog, pending, under_way, done, failed, dead]: [&str; 8]) -> String {
     format!("{name:<34} {state:<12}{backlog:>8}{pending:>8}{under_way:>10}{done:>8}{failed:>8}{dead:>8}")
 }
 
-fn state(state: ConsumerState) -> &'static str {
+/// The state of a consumer, in words.
+pub(crate) fn state(state: ConsumerState) -> &'static str {
     match state {
         ConsumerState::Up => "up",
         ConsumerState::Down => "down",

@@ -92,6 +92,11 @@ pub(crate) fn size(bytes: u64) -> String {
     if unit == "B" { format!("{bytes} B") } else { format!("{size:.1} {unit}") }
 }
 
+/// So many microseconds for people.
+pub(crate) fn millis(micros: u64) -> String {
+    format!("{:.1} ms", micros as f64 / 1e3)
+}
+
 /// A time as a list shows it: to the second.
 pub(crate) fn time(moment: Moment) -> String {
     let text = moment.to_string();

@@ -16,7 +16,7 @@ const AFTER: &str = "C2C.CallbackAfterSendMsg";
 
 #[tokio::test]
 async fn tells_what_happened_in_tencents_own_shape_over_one_connection() {
-    let server = Server::start(Answer::ok(OK)).await;
+    let server = Server::start(Answer::Allow).await;
     let handler = open(json!({"url": server.url("/cb?own=1"), "tencent_token": "tok"})).await;
     let callbacks: Vec<_> = tencent_chat::commands().iter().map(|info| sample(info.name)).collect();
     for callback in &callbacks {

@@ -23,6 +23,8 @@ pub(crate) const OK: &str = r#"{"ActionStatus":"OK","ErrorInfo":"","ErrorCode":0
 pub(crate) enum Answer {
     /// This status, these headers (each with `\r\n`) and this body.
     Reply(u16, &'static str, String),
+    /// Lets what is asked about go on, in the shape of its command.
+    Allow,
     /// The same, once so many requests in all have come.
     WhenAsked(usize, String),
     /// OK, once the sender says so.
@@ -112,6 +114,12 @@ impl Server {
     }
 }
 
+fn allow(received: &Received) -> String {
+    let query = tencent_chat::Query::parse(&received.query).unwrap_or_default();
+    let rules = query.command.as_deref().and_then(tencent_chat::decision_rules);
+    rules.map_or(OK.to_owned(), |rules| rules.allow(&received.body).to_json())
+}
+
 async fn serve(
     mut stream: TcpStream,
     connection: usize,
@@ -120,8 +128,10 @@ async fn serve(
 ) {
     while let Some(received) = read(&mut stream, connection).await {
         let answer = answer.lock().unwrap().clone();
+        let allowed = allow(&received);
         all.send_modify(|all| all.push(received));
         let text = match answer {
+            Answer::Allow => format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{allowed}", allowed.len()),
             Answer::Reply(status, headers, body) => {
                 format!("HTTP/1.1 {status} X\r\n{headers}content-length: {}\r\n\r\n{body}", body.len())
             }
