@@ -7,11 +7,12 @@ use std::{
 };
 
 use dispatcher_core::{ByteSize, CheckContext, Registry, Takes, TimeSpan};
+use dispatcher_tls::Tls;
 use serde_json::{Map, Value};
 
 use crate::{
     AppSection, CommandRule, DefaultDecision, Finding, Findings, HandlerInstance, IntakeSection, JournalRule,
-    JournalSection, LogSection, ReloadSection, SignaturePolicy, SinkInstance, decide,
+    JournalSection, LogSection, ReloadSection, SignaturePolicy, SinkInstance, TlsSection, decide,
     decode::{self, suggest},
     fingerprint::secret_files,
     key_path::KeyPath,
@@ -35,6 +36,8 @@ pub(crate) const MAX_THREADS: usize = 1024;
 pub struct Config {
     /// `[intake]`.
     pub intake: IntakeSection,
+    /// What `[intake] tls` names, read.
+    pub tls: Option<Tls>,
     /// `[[apps]]`; at least one, no name and no SDKAppID twice.
     pub apps: Vec<AppSection>,
     /// `[commands."PATTERN"]`.
@@ -137,9 +140,10 @@ impl Reader<'_> {
         let apps = self.apps();
         let commands = self.commands();
         let journal: Option<JournalSection> = self.section("journal");
-        if let Some(intake) = &intake {
+        let tls = intake.as_ref().and_then(|intake| {
             self.check_intake(intake, &apps);
-        }
+            self.tls(intake.tls.as_ref()?)
+        });
         if let Some(journal) = &journal {
             self.check_journal_path(journal);
             self.check_retention(journal);
@@ -165,8 +169,11 @@ impl Reader<'_> {
         let (log, reload, intake, journal) = (log?, reload?, intake?, journal?);
         files.extend(handlers.iter().flat_map(|handler| handler.settings.files()));
         files.extend(sinks.iter().flat_map(|sink| sink.settings.files()));
+        if let Some(tls) = &intake.tls {
+            files.extend([tls.cert.clone(), tls.key.clone()].into_iter().chain(tls.client_ca.clone()));
+        }
         let (warnings, places) = (vec![], None);
-        Some(Config { intake, apps, commands, journal, handlers, sinks, log, reload, files, warnings, places })
+        Some(Config { intake, tls, apps, commands, journal, handlers, sinks, log, reload, files, warnings, places })
     }
 
     fn table(&mut self, path: &KeyPath, value: Option<Value>) -> Option<Map<String, Value>> {
@@ -343,6 +350,20 @@ impl Reader<'_> {
                 self.source.error(&at, what);
             }
         }
+    }
+
+    fn tls(&mut self, section: &TlsSection) -> Option<Tls> {
+        let path = root().key("intake").key("tls");
+        if section.client_auth.is_some() && section.client_ca.is_none() {
+            let what = "there is nothing to judge clients by; write client_ca = \"…\" too, or leave this key out";
+            self.source.error(&path.key("client_auth"), what);
+        }
+        let loaded = section.files().load();
+        loaded
+            .map_err(|errors| {
+                errors.into_iter().for_each(|err| self.source.error(&path.key(err.file.name()), err.message))
+            })
+            .ok()
     }
 
     fn check_journal_path(&mut self, journal: &JournalSection) {

@@ -25,6 +25,6 @@ pub use limit::Limit;
 pub use plugins::{HandlerInstance, SinkInstance};
 pub use run::{BackoffSettings, Order, RunSettings, StartAt};
 pub use sections::{
-    AppSection, CommandRule, DedupeSection, IntakeSection, JournalRule, JournalSection, LogFormat, LogLevel,
-    LogSection, ReloadSection, SignaturePolicy, Sync, WhenBlocked,
+    AppSection, ClientAuth, CommandRule, DedupeSection, IntakeSection, JournalRule, JournalSection, LogFormat,
+    LogLevel, LogSection, ReloadSection, SignaturePolicy, Sync, TlsSection, WhenBlocked,
 };

@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use dispatcher_core::{ByteSize, CommandPattern, Secret, TimeSpan};
+use dispatcher_tls::TlsFiles;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -16,6 +17,8 @@ pub struct IntakeSection {
     #[serde(deserialize_with = "socket_addr")]
     #[schemars(with = "String")]
     pub listen: SocketAddr,
+    /// The certificate to speak TLS with. Left out: plain HTTP, for a network that is trusted or a proxy in front.
+    pub tls: Option<TlsSection>,
     /// The path of the callback URL. `"*"` accepts any path. Default `/callback`.
     pub path: String,
     /// By when a verified callback is answered, whatever happens. Below Tencent's two seconds, with room for the way
@@ -45,6 +48,7 @@ impl Default for IntakeSection {
     fn default() -> IntakeSection {
         IntakeSection {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            tls: None,
             path: "/callback".into(),
             answer_within: TimeSpan::from_millis(1500),
             body_limit: ByteSize::mib(1),
@@ -57,6 +61,43 @@ impl Default for IntakeSection {
             allow_unsigned_remote: false,
         }
     }
+}
+
+/// `[intake] tls`: PEM files, read at start and at each reload.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TlsSection {
+    /// The certificate, followed by those between it and a root that Tencent knows.
+    pub cert: PathBuf,
+    /// Its private key, not encrypted.
+    pub key: PathBuf,
+    /// The authorities whose certificates clients may show. Left out: clients are not asked for one.
+    pub client_ca: Option<PathBuf>,
+    /// Whether a client must show one. Default `required`.
+    pub client_auth: Option<ClientAuth>,
+}
+
+impl TlsSection {
+    /// The files that it names.
+    #[must_use]
+    pub fn files(&self) -> TlsFiles {
+        let client_auth = match self.client_auth.unwrap_or_default() {
+            ClientAuth::Required => dispatcher_tls::ClientAuth::Required,
+            ClientAuth::Optional => dispatcher_tls::ClientAuth::Optional,
+        };
+        TlsFiles { cert: self.cert.clone(), key: self.key.clone(), client_ca: self.client_ca.clone(), client_auth }
+    }
+}
+
+/// Whether clients must show a certificate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ClientAuth {
+    /// Who shows none gets no connection.
+    #[default]
+    Required,
+    /// Who shows none is let in; one that is shown must be right. For the time of switching it on.
+    Optional,
 }
 
 /// `[[apps]]`: one SDKAppID whose callbacks are accepted.

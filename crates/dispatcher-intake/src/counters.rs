@@ -38,11 +38,13 @@ pub enum Outcome {
     ReplyUnread,
     /// A connection was closed because what it sent was not HTTP, or had too large a head.
     NotHttp,
+    /// A connection was closed because its TLS handshake failed: not TLS, an old version, no or a wrong certificate.
+    TlsFailed,
 }
 
 impl Outcome {
     /// All of them.
-    pub const ALL: [Outcome; 10] = [
+    pub const ALL: [Outcome; 11] = [
         Outcome::Accepted,
         Outcome::Decided,
         Outcome::Unrecorded,
@@ -53,6 +55,7 @@ impl Outcome {
         Outcome::Idle,
         Outcome::ReplyUnread,
         Outcome::NotHttp,
+        Outcome::TlsFailed,
     ];
 
     /// Its name in a snapshot.
@@ -69,6 +72,7 @@ impl Outcome {
             Outcome::Idle => "idle",
             Outcome::ReplyUnread => "reply_unread",
             Outcome::NotHttp => "not_http",
+            Outcome::TlsFailed => "tls_failed",
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use dispatcher_core::{App, CommandPattern, Secret};
+use dispatcher_tls::Tls;
 
 /// The limits of the intake. [`Default`] is what the configuration starts from.
 #[derive(Clone, Debug)]
@@ -33,6 +34,8 @@ pub struct IntakeOptions {
     pub header_bytes: usize,
     /// The longest query string, in bytes. Default: 8 KiB.
     pub query_limit: usize,
+    /// What connections speak TLS with; as they come where there is none. Default: none.
+    pub tls: Option<Tls>,
     /// Worker threads, at least one. Default: one per core.
     pub threads: usize,
 }
@@ -50,8 +53,17 @@ impl Default for IntakeOptions {
             max_headers: 100,
             header_bytes: 16 << 10,
             query_limit: 8 << 10,
+            tls: None,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
         }
+    }
+}
+
+impl IntakeOptions {
+    /// The settings, by their names in the configuration, that differ in `new` and that a running intake cannot change.
+    #[must_use]
+    pub fn needs_restart(&self, new: &IntakeOptions) -> Vec<&'static str> {
+        if self.threads.max(1) == new.threads.max(1) { Vec::new() } else { vec!["threads"] }
     }
 }
 

@@ -21,7 +21,8 @@ pub(crate) fn facts(config: &Config, path: &Path, listen: SocketAddr, deciders: 
     let mut say = |heading: &'static str, line: String| facts.push(Fact { heading, line });
     say("configuration", path.display().to_string());
     let url_path = if config.intake.path == "*" { "/ (any path)" } else { &config.intake.path };
-    say("callbacks", format!("http://{listen}{url_path}, answered within {}", config.intake.answer_within));
+    let scheme = if config.intake.tls.is_some() { "https" } else { "http" };
+    say("callbacks", format!("{scheme}://{listen}{url_path}, answered within {}", config.intake.answer_within));
     for app in &config.apps {
         let signature = match app.signature {
             SignaturePolicy::Required => "signature required",

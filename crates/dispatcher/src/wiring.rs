@@ -41,6 +41,7 @@ pub(crate) fn intake_options(config: &Config) -> IntakeOptions {
         header_within: intake.header_within.get(),
         idle: intake.idle.get(),
         max_connections: intake.max_connections.get(),
+        tls: config.tls.clone(),
         ..IntakeOptions::default()
     };
     if let Some(threads) = intake.threads {

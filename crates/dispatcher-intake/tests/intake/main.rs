@@ -5,5 +5,7 @@
 mod client;
 mod connections;
 mod refusals;
+mod replacing;
 mod roads;
 mod running;
+mod tls;
