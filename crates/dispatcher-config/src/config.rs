@@ -1,6 +1,7 @@
 //! The whole configuration.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     path::{Path, PathBuf},
     time::Duration,
@@ -14,7 +15,7 @@ use crate::{
     AppSection, CommandRule, DefaultDecision, Finding, Findings, HandlerInstance, IntakeSection, JournalRule,
     JournalSection, LogSection, ReloadSection, SignaturePolicy, SinkInstance, TlsSection, decide,
     decode::{self, suggest},
-    fingerprint::secret_files,
+    fingerprint::{contents_of, fingerprint, secret_files},
     key_path::KeyPath,
     plugins,
     sections::CommandSection,
@@ -54,6 +55,8 @@ pub struct Config {
     pub reload: ReloadSection,
     /// The files that it names and that were read for it: those of secrets, and those of plugins.
     pub files: Vec<PathBuf>,
+    /// By key, without handlers and sinks: equal, within one run of the program, as long as what is written there is.
+    fingerprints: BTreeMap<String, u64>,
     /// What looks wrong but need not be.
     pub warnings: Vec<Finding>,
     places: Option<Places>,
@@ -102,6 +105,15 @@ impl Config {
         }
     }
 
+    /// The keys of which something else stands here than in `before`, handlers and sinks aside: such as `intake.freshness`, or
+    /// `apps`.
+    #[must_use]
+    pub fn changed_since(&self, before: &Config) -> Vec<String> {
+        let (new, old) = (&self.fingerprints, &before.fingerprints);
+        let keys: BTreeSet<&String> = new.keys().chain(old.keys()).collect();
+        keys.into_iter().filter(|key| new.get(*key) != old.get(*key)).cloned().collect()
+    }
+
     /// What turned out wrong with `key` only when it was put to use, as a finding with file and line.
     #[must_use]
     pub fn finding(&self, key: &str, message: impl Into<String>) -> Finding {
@@ -131,6 +143,7 @@ impl Reader<'_> {
         }
         let mut files = Vec::new();
         self.root.values().for_each(|section| secret_files(section, &mut files));
+        let mut fingerprints = fingerprints(self.root);
         let log = self.section("log");
         let reload: Option<ReloadSection> = self.section("reload");
         if let Some(reload) = &reload {
@@ -170,10 +183,29 @@ impl Reader<'_> {
         files.extend(handlers.iter().flat_map(|handler| handler.settings.files()));
         files.extend(sinks.iter().flat_map(|sink| sink.settings.files()));
         if let Some(tls) = &intake.tls {
-            files.extend([tls.cert.clone(), tls.key.clone()].into_iter().chain(tls.client_ca.clone()));
+            let of_tls: Vec<PathBuf> = [&tls.cert, &tls.key].into_iter().chain(&tls.client_ca).cloned().collect();
+            // A certificate that was renewed is another, in the same file.
+            if let Some(known) = fingerprints.get_mut("intake.tls") {
+                *known = known.wrapping_add(contents_of(of_tls.iter().map(PathBuf::as_path)));
+            }
+            files.extend(of_tls);
         }
         let (warnings, places) = (vec![], None);
-        Some(Config { intake, tls, apps, commands, journal, handlers, sinks, log, reload, files, warnings, places })
+        Some(Config {
+            intake,
+            tls,
+            apps,
+            commands,
+            journal,
+            handlers,
+            sinks,
+            log,
+            reload,
+            files,
+            fingerprints,
+            warnings,
+            places,
+        })
     }
 
     fn table(&mut self, path: &KeyPath, value: Option<Value>) -> Option<Map<String, Value>> {
@@ -469,6 +501,22 @@ impl Reader<'_> {
             }
         }
     }
+}
+
+/// Of each section but handlers and sinks, and of each key in those that are no lists.
+fn fingerprints(sections: &Map<String, Value>) -> BTreeMap<String, u64> {
+    let mut fingerprints = BTreeMap::new();
+    for (name, section) in sections.iter().filter(|(name, _)| !["handlers", "sinks"].contains(&name.as_str())) {
+        let path = root().key(name);
+        match section {
+            Value::Object(table) => {
+                fingerprints
+                    .extend(table.iter().map(|(key, value)| (path.key(key).to_string(), fingerprint(value, &[]))));
+            }
+            list => _ = fingerprints.insert(path.to_string(), fingerprint(list, &[])),
+        }
+    }
+    fingerprints
 }
 
 /// What a handler's section refers to, as it stands there: also where other keys of the section are wrong.
