@@ -26,6 +26,11 @@ use crate::{
 /// How long a start waits for deciders to open. Until one is open, what counts when it fails is answered.
 const OPEN_WITHIN: Duration = Duration::from_secs(10);
 
+/// A thread that is busy for less than this is not taken for blocked, however soon decisions are due.
+const SOONEST_BLOCKED: Duration = Duration::from_secs(1);
+/// For how many callbacks something may go on after the answer. Each keeps a body in memory.
+const MOST_UNDER_WAY: usize = 16_384;
+
 /// Decides about callbacks whose reply is a decision. Cheap to clone; all clones are one.
 #[derive(Clone)]
 pub struct Deciders {
@@ -121,7 +126,7 @@ impl Deciders {
     pub fn start(instances: Vec<DeciderInstance>, defaults: &[DefaultRule], within: Duration) -> io::Result<Deciders> {
         let (under_way, ended) = (AtomicUsize::new(0), Notify::new());
         let ground = Arc::new(Ground { cell: Cell::open("deciders", 1)?, under_way, ended });
-        let new = instances.into_iter().map(|instance| Decider::new(instance, within, None));
+        let new = instances.into_iter().map(|instance| Decider::new(instance, within.max(SOONEST_BLOCKED), None));
         let new: Vec<Arc<Decider>> = new.collect::<io::Result<_>>()?;
         Ok(Deciders::of(new.clone(), &new, defaults, within, ground))
     }
@@ -137,17 +142,18 @@ impl Deciders {
         defaults: &[DefaultRule],
         within: Duration,
     ) -> io::Result<(Deciders, Succession)> {
+        let comes_round = within.max(SOONEST_BLOCKED);
         let mut succession = Succession::default();
         let (mut all, mut new) = (Vec::new(), Vec::new());
         for instance in instances {
             let before = self.find(&instance.name);
-            if let Some(before) = before.filter(|before| before.is_of(&instance, within)) {
+            if let Some(before) = before.filter(|before| before.is_of(&instance, comes_round)) {
                 all.push(before.clone());
                 continue;
             }
             let list = if before.is_some() { &mut succession.changed } else { &mut succession.added };
             list.push(instance.name.clone());
-            let decider = Decider::new(instance, within, before.map(|before| &**before))?;
+            let decider = Decider::new(instance, comes_round, before.map(|before| &**before))?;
             all.push(decider.clone());
             new.push(decider);
         }
@@ -232,7 +238,10 @@ impl Deciders {
     /// Does what is to be done after an answer; what differs from it is put on record in `journal`, at the callback's place.
     pub fn go_on(&self, afterwards: Afterwards, journal: Option<(Journal, Place)>) {
         let ground = self.inner.ground.clone();
-        ground.under_way.fetch_add(1, Relaxed);
+        if ground.under_way.fetch_add(1, Relaxed) >= MOST_UNDER_WAY {
+            ground.under_way.fetch_sub(1, Relaxed);
+            return afterwards.skip();
+        }
         self.inner.ground.cell.detach(async move {
             afterwards.run(journal).await;
             if ground.under_way.fetch_sub(1, Relaxed) == 1 {
