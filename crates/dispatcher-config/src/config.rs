@@ -30,6 +30,13 @@ const SOONEST_ANSWER: Duration = Duration::from_millis(50);
 const SMALLEST_JOURNAL: ByteSize = ByteSize::mib(16);
 const SHORTEST_WATCH: Duration = Duration::from_millis(100);
 const MAX_CONNECTIONS: usize = 1_000_000;
+/// What a callback's request needs, and more than any has.
+const SMALLEST_HEAD: ByteSize = ByteSize::kib(1);
+const LARGEST_HEAD: ByteSize = ByteSize::mib(1);
+const SMALLEST_QUERY: ByteSize = ByteSize::kib(1);
+const HEADERS: (usize, usize) = (16, 1000);
+/// Readers of JSON take no more than 127.
+const DEPTHS: (usize, usize) = (16, 127);
 pub(crate) const MAX_THREADS: usize = 1024;
 
 /// What `dispatcher.toml` says, checked.
@@ -246,6 +253,7 @@ impl Reader<'_> {
             let Some(table) = self.table(&path, Some(section)) else { continue };
             let Some(app) = decode::section::<AppSection>(self.source, &path, table) else { continue };
             self.check_app(&path, &app, &apps);
+            self.check_sources(&path, &app);
             apps.push(app);
         }
         apps
@@ -280,6 +288,13 @@ impl Reader<'_> {
                 let what = format!("{n} tokens; an app has one, or two while one replaces the other");
                 self.source.error(&path.key("tokens"), what);
             }
+        }
+    }
+
+    fn check_sources(&mut self, path: &KeyPath, app: &AppSection) {
+        if app.allow_from.as_ref().is_some_and(Vec::is_empty) {
+            let what = "an empty list lets nobody in; write networks such as \"203.0.113.0/24\", or leave this key out";
+            self.source.error(&path.key("allow_from"), what);
         }
     }
 
@@ -360,6 +375,24 @@ impl Reader<'_> {
         }
         if intake.threads.is_some_and(|threads| threads.get() > MAX_THREADS) {
             self.source.error(&path.key("threads"), format!("more than help; write {MAX_THREADS} at most"));
+        }
+        let (head, query) = (intake.header_limit, intake.query_limit);
+        if !(SMALLEST_HEAD..=LARGEST_HEAD).contains(&head) {
+            let what = format!("write \"{SMALLEST_HEAD}\" to \"{LARGEST_HEAD}\", or leave this key out");
+            self.source.error(&path.key("header_limit"), what);
+        } else if query < SMALLEST_QUERY || query > head {
+            let what =
+                format!("write \"{SMALLEST_QUERY}\" or more, and no more than header_limit, which is \"{head}\"");
+            self.source.error(&path.key("query_limit"), what);
+        }
+        for (key, value, (least, most)) in [
+            ("max_headers", intake.max_headers, HEADERS),
+            ("json_depth", intake.json_depth, DEPTHS),
+            ("max_in_flight", intake.max_in_flight, (1, MAX_CONNECTIONS)),
+        ] {
+            if !(least..=most).contains(&value.get()) {
+                self.source.error(&path.key(key), format!("write {least} to {most}, or leave this key out"));
+            }
         }
         for (key, is_zero) in [
             ("freshness", intake.freshness.get().is_zero()),

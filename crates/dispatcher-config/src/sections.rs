@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
-use dispatcher_core::{ByteSize, CommandPattern, Secret, TimeSpan};
+use dispatcher_core::{ByteSize, CommandPattern, Network, Secret, TimeSpan};
 use dispatcher_tls::TlsFiles;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -35,6 +35,24 @@ pub struct IntakeSection {
     pub idle: TimeSpan,
     /// How many connections may be open at once. Default 4096.
     pub max_connections: NonZeroUsize,
+    /// How many connections one address (one /64 of IPv6) may have open at once, or `"off"`; a further one is closed at
+    /// once. Those of `trusted_proxies` do not count. Default `off`: how many addresses Tencent calls from is not
+    /// published.
+    pub max_connections_per_address: Limit<NonZeroUsize>,
+    /// How many callbacks may be under way at once. Beyond, after callbacks are refused with 503; those that want a
+    /// decision are always taken. Default 2048.
+    pub max_in_flight: NonZeroUsize,
+    /// Proxies in front, as networks or addresses: what they say in `X-Forwarded-For` is believed, for `allow_from`.
+    /// Default: none.
+    pub trusted_proxies: Vec<Network>,
+    /// The largest head of a request. Default 16 KiB.
+    pub header_limit: ByteSize,
+    /// How many header lines a request may have. Default 100.
+    pub max_headers: NonZeroUsize,
+    /// The longest query string. Default 8 KiB.
+    pub query_limit: ByteSize,
+    /// How many objects and arrays of a body may lie within each other. Default 100.
+    pub json_depth: NonZeroUsize,
     /// Threads that take callbacks. Default: one per core.
     pub threads: Option<NonZeroUsize>,
     /// How long a stop may take to finish what is under way. Default 10 s.
@@ -56,6 +74,13 @@ impl Default for IntakeSection {
             header_within: TimeSpan::from_secs(10),
             idle: TimeSpan::from_secs(300),
             max_connections: const { NonZeroUsize::new(4096).expect("not zero") },
+            max_connections_per_address: Limit::Off,
+            max_in_flight: const { NonZeroUsize::new(2048).expect("not zero") },
+            trusted_proxies: Vec::new(),
+            header_limit: ByteSize::kib(16),
+            max_headers: const { NonZeroUsize::new(100).expect("not zero") },
+            query_limit: ByteSize::kib(8),
+            json_depth: const { NonZeroUsize::new(100).expect("not zero") },
             threads: None,
             drain: TimeSpan::from_secs(10),
             allow_unsigned_remote: false,
@@ -114,6 +139,9 @@ pub struct AppSection {
     /// Whether callbacks must be signed. Default `required`.
     #[serde(default)]
     pub signature: SignaturePolicy,
+    /// Networks and addresses that its callbacks may come from. Left out: any.
+    #[serde(default)]
+    pub allow_from: Option<Vec<Network>>,
 }
 
 /// Whether an app's callbacks must be signed.

@@ -26,6 +26,7 @@ use crate::{
     routes::routes,
     rules::Rules,
     socket::Socket,
+    source::Forwarded,
     stream::Stream,
     worker::Worker,
 };
@@ -240,7 +241,10 @@ where
     type Error = Infallible;
     type Future = S::Future;
 
-    fn call(&self, request: Request<Incoming>) -> S::Future {
+    fn call(&self, mut request: Request<Incoming>) -> S::Future {
+        if let Some(forwarded) = Forwarded::of(request.headers()) {
+            request.extensions_mut().insert(forwarded);
+        }
         tower_service::Service::call(&mut self.0.clone(), request)
     }
 }

@@ -30,6 +30,8 @@ pub enum Outcome {
     Probe,
     /// A connection was opened.
     Connection,
+    /// A connection was closed because its address has as many as it may.
+    AddressFull,
     /// A connection was closed because the head of a request took too long.
     HeadLate,
     /// A connection was closed because it was idle for too long.
@@ -44,13 +46,14 @@ pub enum Outcome {
 
 impl Outcome {
     /// All of them.
-    pub const ALL: [Outcome; 11] = [
+    pub const ALL: [Outcome; 12] = [
         Outcome::Accepted,
         Outcome::Decided,
         Outcome::Unrecorded,
         Outcome::NotJournaled,
         Outcome::Probe,
         Outcome::Connection,
+        Outcome::AddressFull,
         Outcome::HeadLate,
         Outcome::Idle,
         Outcome::ReplyUnread,
@@ -68,6 +71,7 @@ impl Outcome {
             Outcome::NotJournaled => "not_journaled",
             Outcome::Probe => "probes",
             Outcome::Connection => "connections",
+            Outcome::AddressFull => "address_full",
             Outcome::HeadLate => "head_late",
             Outcome::Idle => "idle",
             Outcome::ReplyUnread => "reply_unread",

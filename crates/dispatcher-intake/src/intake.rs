@@ -17,7 +17,8 @@ use tokio::{
 
 use crate::{
     CommandRule, Counters, IntakeApp, IntakeOptions,
-    accept::{Hand, accept},
+    accept::{Door, Hand, accept},
+    counters::Tally,
     places::Places,
     rules::Rules,
     worker::{Common, Steady, Worker},
@@ -62,8 +63,8 @@ impl Intake {
         let local_addr = listener.local_addr()?;
         listener.set_nonblocking(true)?;
         let n_threads = options.threads.max(1);
-        let places = Arc::new(Places::new(options.max_connections));
-        let rules = Rules::new(options, apps, commands, deciders)?;
+        let places = Arc::new(Places::new(&options));
+        let rules = Rules::new(options, apps, commands, deciders, n_threads)?;
         let common =
             Arc::new(Common { journal: journal.clone(), appends: Steady::working(), records: Steady::working() });
 
@@ -86,8 +87,11 @@ impl Intake {
                 let _ = end.send(worker.run(&runtime, accepted, drain_within));
             })?);
         }
+        let at_the_door = Arc::new(Tally::default());
         let workers: Vec<Arc<Worker>> = hands.iter().map(|hand| hand.worker.clone()).collect();
-        let counters = Arc::new(Counters::new(workers.iter().map(|worker| worker.tally.clone()).collect()));
+        let counters = Arc::new(Counters::new(
+            workers.iter().map(|worker| worker.tally.clone()).chain([at_the_door.clone()]).collect(),
+        ));
 
         let (stop, stopped) = oneshot::channel();
         let runtime = runtime()?;
@@ -97,7 +101,7 @@ impl Intake {
         };
         let seats = places.clone();
         threads.push(spawn("intake-accept", move || {
-            runtime.block_on(accept(listener, hands, seats, stopped));
+            runtime.block_on(accept(listener, hands, Door { places: seats, tally: at_the_door }, stopped));
         })?);
         Ok(Intake { local_addr, counters, workers, places, stop, drain_until, ended, threads })
     }
@@ -115,10 +119,9 @@ impl Intake {
         commands: Vec<CommandRule>,
         deciders: Deciders,
     ) -> Result<(), StartError> {
-        let max_connections = options.max_connections;
-        let rules = Rules::new(options, apps, commands, deciders)?;
+        let rules = Rules::new(options, apps, commands, deciders, self.workers.len())?;
         self.workers.iter().for_each(|worker| worker.replace(rules.clone()));
-        self.places.set_limit(max_connections);
+        self.places.replace(&rules.options);
         Ok(())
     }
 

@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::{Buf, Bytes};
-use dispatcher_core::{Callback, CallbackId, CallbackParts, Timestamp};
+use dispatcher_core::{Callback, CallbackId, CallbackParts, Command, Timestamp};
 use dispatcher_journal::{DecisionRecord, Place};
 use futures_util::Stream;
 use tencent_chat::{Query, inspect, without_signature};
@@ -26,11 +26,13 @@ use warp::{
 use crate::{
     IntakeApp, Outcome, PathRule, body,
     connection::{Connection, Late},
+    depth,
     identity::identity,
     refusal::{self, Refusal, Refused},
     rules::Rules,
+    source::{self, Forwarded},
     verify,
-    worker::Worker,
+    worker::{InFlight, Worker},
 };
 
 /// Answers the requests of one connection.
@@ -46,10 +48,11 @@ pub(crate) fn routes(
         .and(warp::path::full())
         .and(query)
         .and(warp::header::optional("content-length"))
+        .and(warp::ext::optional())
         .and(warp::body::stream())
-        .then(move |method, path, query, length, body| {
+        .then(move |method, path, query, length, forwarded, body| {
             let rules = connection.serve();
-            answer(connection.clone(), rules, Head { method, path, query, length }, body)
+            answer(connection.clone(), rules, Head { method, path, query, length, forwarded }, body)
         })
         // What the filters themselves reject: headers that hyper takes and warp does not.
         .recover(move |_: Rejection| {
@@ -68,6 +71,7 @@ struct Head {
     path: FullPath,
     query: String,
     length: Option<u64>,
+    forwarded: Option<Forwarded>,
 }
 
 async fn answer<S, B>(connection: Arc<Connection>, rules: Arc<Rules>, head: Head, body: S) -> Response<Bytes>
@@ -118,16 +122,23 @@ impl<'c> Request<'c> {
         self.check_head(head)?;
         let query = Query::parse(&head.query)?;
         let Some(command) = query.command.as_deref() else {
-            return self.probe(&query, body).await.map(plain);
+            return self.probe(head, &query, body).await.map(plain);
         };
-        let app = self.verify(&query)?;
+        let app = self.verify(head, &query)?;
         let command = verify::command(command)?;
+        let _in_flight = self.begin(&command)?;
 
         let rules = self.rules;
         let read = body::read(body.as_mut(), head.length, rules.options.body_limit);
         let body = self.connection.within(read).await.map_err(body_late)??;
         self.is_read = true;
         let envelope = inspect(&body, command.as_str())?;
+        if depth::is_deeper(&body, rules.options.json_depth) {
+            let limit = rules.options.json_depth;
+            return Err(Refusal::TooDeep.because(format!(
+                "the body has more than {limit} objects and arrays within each other; raise [intake] json_depth"
+            )));
+        }
         let is_journaled = rules.policy.is_journaled(&command);
         if !is_journaled && !command.wants_decision() {
             return Ok(plain(Outcome::NotJournaled));
@@ -171,10 +182,23 @@ impl<'c> Request<'c> {
         Ok(())
     }
 
-    fn verify(&mut self, query: &Query<'_>) -> Result<&'c IntakeApp, Refused> {
+    fn begin(&self, command: &Command) -> Result<InFlight<'c>, Refused> {
+        // Bounded by the connections: each has one request at a time.
+        let limit = if command.wants_decision() { usize::MAX } else { self.rules.max_in_flight };
+        self.connection.worker.begin(limit).ok_or_else(|| {
+            Refusal::TooBusy.because("too many callbacks are being answered at this time; send it again later")
+        })
+    }
+
+    fn verify(&mut self, head: &Head, query: &Query<'_>) -> Result<&'c IntakeApp, Refused> {
         let rules = self.rules;
         let app = rules.apps.find(query)?;
         self.app = Some(app);
+        if !app.allow_from.is_empty() {
+            let trusted = &rules.options.trusted_proxies;
+            let client = source::client(self.connection.peer.ip(), trusted, head.forwarded.as_ref());
+            verify::check_source(app, client)?;
+        }
         verify::check_signature(app, query, Timestamp::now(), rules.options.freshness)?;
         self.connection.trust();
         Ok(app)
@@ -182,7 +206,7 @@ impl<'c> Request<'c> {
 
     /// A request without a command. With an empty body it is a console that tries out the URL – what that sends is not
     /// documented, so nothing else is asked of it – and otherwise a callback that lacks its command.
-    async fn probe<S, B>(&mut self, query: &Query<'_>, mut body: Pin<&mut S>) -> Result<Outcome, Refused>
+    async fn probe<S, B>(&mut self, head: &Head, query: &Query<'_>, mut body: Pin<&mut S>) -> Result<Outcome, Refused>
     where
         S: Stream<Item = Result<B, warp::Error>>,
         B: Buf,
@@ -191,7 +215,7 @@ impl<'c> Request<'c> {
         if !is_empty {
             // For a body whose length is yet to be seen nobody waits who has not been verified, and nothing is read
             // of it: who sends a body in chunks is no console.
-            self.verify(query)?;
+            self.verify(head, query)?;
             return Err(Refusal::CommandMissing.because(
                 "query parameter CallbackCommand is missing; only an empty body, as a console may send, does without",
             ));

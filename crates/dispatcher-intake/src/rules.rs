@@ -15,6 +15,7 @@ pub(crate) struct Rules {
     pub(crate) options: IntakeOptions,
     pub(crate) limits: Limits,
     pub(crate) http: http1::Builder, // For connections that begin under these rules.
+    pub(crate) max_in_flight: usize, // Of each worker.
     pub(crate) tls: Option<TlsAcceptor>,
     pub(crate) apps: Arc<Apps>,
     pub(crate) policy: Arc<Policy>,
@@ -27,6 +28,7 @@ impl Rules {
         apps: Vec<IntakeApp>,
         commands: Vec<CommandRule>,
         deciders: Deciders,
+        n_workers: usize,
     ) -> Result<Rules, StartError> {
         let mut http = http1::Builder::new();
         // No timer: time is kept by the connections' clocks, which tell an idle connection from a slow head.
@@ -37,6 +39,7 @@ impl Rules {
         Ok(Rules {
             limits: Limits::new(&options),
             http,
+            max_in_flight: options.max_in_flight.div_ceil(n_workers.max(1)).max(1),
             tls: options.tls.as_ref().map(|tls| TlsAcceptor::from(tls.server_config())),
             apps: Arc::new(Apps::new(apps)?),
             policy: Arc::new(Policy::new(commands)),

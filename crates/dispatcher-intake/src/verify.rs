@@ -1,6 +1,6 @@
 //! Whose callback it is, and whether it really comes from them: what the query string alone can tell.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use dispatcher_core::{Command, Timestamp};
 use tencent_chat::{Query, verify};
@@ -36,6 +36,16 @@ impl Apps {
         })?;
         Ok(&self.0[idx])
     }
+}
+
+/// Whether the app's callbacks may come from here; `None` is nobody knows where.
+pub(crate) fn check_source(app: &IntakeApp, client: Option<IpAddr>) -> Result<(), Refused> {
+    if client.is_some_and(|client| app.allow_from.iter().any(|network| network.contains(client))) {
+        return Ok(());
+    }
+    Err(Refusal::SourceNotAllowed.because(
+        "this address is not among those of the app's allow_from; behind a proxy, see [intake] trusted_proxies",
+    ))
 }
 
 /// Whether the signature is as this app's policy asks.
@@ -107,7 +117,7 @@ mod tests {
 
     fn app(id: u64, tokens: &[&str], signature: SignaturePolicy) -> IntakeApp {
         let tokens = tokens.iter().map(|token| Secret::new(token).unwrap()).collect();
-        IntakeApp { app: App::new(id, "main"), tokens, signature }
+        IntakeApp { app: App::new(id, "main"), tokens, signature, allow_from: vec![] }
     }
 
     #[track_caller]

@@ -50,6 +50,15 @@ impl Steady {
     }
 }
 
+/// A callback that is being answered.
+pub(crate) struct InFlight<'w>(&'w AtomicUsize);
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
+
 /// A connection on its way to a worker.
 pub(crate) struct Accepted {
     pub(crate) stream: TcpStream,
@@ -66,6 +75,7 @@ pub(crate) struct Worker {
     started: Instant,
     now: AtomicU64, // Milliseconds since `started`, as of the last look at the clocks.
     n_connections: AtomicUsize,
+    n_in_flight: AtomicUsize, // Callbacks that are being answered.
     // Locked when a connection comes or goes and at each look, by this worker's thread alone.
     connections: Mutex<HashMap<u64, Arc<Connection>>>,
     emptied: Notify,
@@ -81,6 +91,7 @@ impl Worker {
             started: Instant::now(),
             now: AtomicU64::new(0),
             n_connections: AtomicUsize::new(0),
+            n_in_flight: AtomicUsize::new(0),
             connections: Mutex::default(),
             emptied: Notify::new(),
         }
@@ -131,6 +142,15 @@ impl Worker {
     /// How many connections it has, with those on their way to it.
     pub(crate) fn n_connections(&self) -> usize {
         self.n_connections.load(Relaxed)
+    }
+
+    /// Counts a callback that is being answered, until what is returned is dropped, if fewer than `limit` are.
+    pub(crate) fn begin(&self, limit: usize) -> Option<InFlight<'_>> {
+        if self.n_in_flight.load(Relaxed) >= limit {
+            return None;
+        }
+        self.n_in_flight.fetch_add(1, Relaxed);
+        Some(InFlight(&self.n_in_flight))
     }
 
     /// Counts a connection that is on its way.

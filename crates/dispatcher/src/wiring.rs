@@ -1,5 +1,7 @@
 //! From the configuration to what each part is started with.
 
+use std::num::NonZeroUsize;
+
 use dispatcher_config::{
     Config, DefaultDecision, Emit, JournalRule, Order, SignaturePolicy, StartAt, Sync, WhenBlocked,
 };
@@ -41,6 +43,13 @@ pub(crate) fn intake_options(config: &Config) -> IntakeOptions {
         header_within: intake.header_within.get(),
         idle: intake.idle.get(),
         max_connections: intake.max_connections.get(),
+        max_connections_per_address: intake.max_connections_per_address.get().map(NonZeroUsize::get),
+        max_in_flight: intake.max_in_flight.get(),
+        trusted_proxies: intake.trusted_proxies.clone(),
+        header_bytes: intake.header_limit.as_usize(),
+        max_headers: intake.max_headers.get(),
+        query_limit: intake.query_limit.as_usize(),
+        json_depth: intake.json_depth.get(),
         tls: config.tls.clone(),
         ..IntakeOptions::default()
     };
@@ -59,6 +68,7 @@ pub(crate) fn apps(config: &Config) -> Vec<IntakeApp> {
             SignaturePolicy::Optional => dispatcher_intake::SignaturePolicy::Optional,
             SignaturePolicy::Off => dispatcher_intake::SignaturePolicy::Off,
         },
+        allow_from: section.allow_from.clone().unwrap_or_default(),
     };
     config.apps.iter().map(app).collect()
 }

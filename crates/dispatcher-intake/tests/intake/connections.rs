@@ -113,7 +113,7 @@ fn half_a_body_is_refused_when_time_is_over() {
 #[test]
 fn who_does_not_read_its_replies_is_cut_off() {
     let mut setup = Setup::new();
-    (setup.options.header_within, setup.options.idle) = (SHORT, LONG);
+    (setup.options.header_within, setup.options.idle) = (5 * SHORT, LONG); // Long enough to send a head in.
     let running = setup.start();
     let mut client = Client::connect(running.address());
     let requests = "GET /callback HTTP/1.1\r\nHost: test\r\n\r\n".repeat(1000);

@@ -4,6 +4,7 @@
 
 mod client;
 mod connections;
+mod limits;
 mod refusals;
 mod replacing;
 mod roads;

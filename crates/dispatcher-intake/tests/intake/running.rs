@@ -34,7 +34,12 @@ impl Setup {
         let dir = tempfile::tempdir().unwrap();
         let journal = JournalOptions::new(dir.path().join("journal.db"));
         let options = IntakeOptions { answer_within: UNHURRIED, header_within: UNHURRIED, ..IntakeOptions::default() };
-        let app = IntakeApp { app: App::new(APP, "main"), tokens: Vec::new(), signature: SignaturePolicy::Required };
+        let app = IntakeApp {
+            app: App::new(APP, "main"),
+            tokens: Vec::new(),
+            signature: SignaturePolicy::Required,
+            allow_from: Vec::new(),
+        };
         let mut setup = Setup { options, apps: vec![app], rules: Vec::new(), journal, dir };
         setup.set_tokens(&[TOKEN]);
         setup
