@@ -102,7 +102,7 @@ async fn under_load_nothing_is_refused_lost_or_doubled() {
             1 + n % 2,
             receiver.url(),
             2 + n % 3,
-            if n % 2 == 0 { "always" } else { "never" }
+            if n.is_multiple_of(2) { "always" } else { "never" }
         )
     };
     let (process, tencent) = start(folder.path(), &sections(0));
