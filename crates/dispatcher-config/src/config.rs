@@ -1,6 +1,7 @@
 //! The whole configuration.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     path::{Path, PathBuf},
     time::Duration,
@@ -12,8 +13,9 @@ use serde_json::{Map, Value};
 
 use crate::{
     AppSection, CommandRule, DefaultDecision, Finding, Findings, HandlerInstance, IntakeSection, JournalRule,
-    JournalSection, LogSection, SignaturePolicy, SinkInstance, TlsSection, decide,
+    JournalSection, LogSection, ReloadSection, SignaturePolicy, SinkInstance, TlsSection, decide,
     decode::{self, suggest},
+    fingerprint::{contents_of, fingerprint, secret_files},
     key_path::KeyPath,
     plugins,
     sections::CommandSection,
@@ -26,6 +28,7 @@ const TENCENT_WAITS: Duration = Duration::from_secs(2);
 const SOONEST_ANSWER: Duration = Duration::from_millis(50);
 /// Below, the store's own log and the newest rows would be most of it.
 const SMALLEST_JOURNAL: ByteSize = ByteSize::mib(16);
+const SHORTEST_WATCH: Duration = Duration::from_millis(100);
 const MAX_CONNECTIONS: usize = 1_000_000;
 /// What a callback's request needs, and more than any has.
 const SMALLEST_HEAD: ByteSize = ByteSize::kib(1);
@@ -55,6 +58,12 @@ pub struct Config {
     pub sinks: Vec<SinkInstance>,
     /// `[log]`.
     pub log: LogSection,
+    /// `[reload]`.
+    pub reload: ReloadSection,
+    /// The files that it names and that were read for it: those of secrets, and those of plugins.
+    pub files: Vec<PathBuf>,
+    /// By key, without handlers and sinks: equal, within one run of the program, as long as what is written there is.
+    fingerprints: BTreeMap<String, u64>,
     /// What looks wrong but need not be.
     pub warnings: Vec<Finding>,
     places: Option<Places>,
@@ -103,6 +112,15 @@ impl Config {
         }
     }
 
+    /// The keys of which something else stands here than in `before`, handlers and sinks aside: such as `intake.freshness`, or
+    /// `apps`.
+    #[must_use]
+    pub fn changed_since(&self, before: &Config) -> Vec<String> {
+        let (new, old) = (&self.fingerprints, &before.fingerprints);
+        let keys: BTreeSet<&String> = new.keys().chain(old.keys()).collect();
+        keys.into_iter().filter(|key| new.get(*key) != old.get(*key)).cloned().collect()
+    }
+
     /// What turned out wrong with `key` only when it was put to use, as a finding with file and line.
     #[must_use]
     pub fn finding(&self, key: &str, message: impl Into<String>) -> Finding {
@@ -114,7 +132,7 @@ impl Config {
     }
 }
 
-const SECTIONS: [&str; 7] = ["apps", "commands", "handlers", "intake", "journal", "log", "sinks"];
+const SECTIONS: [&str; 8] = ["apps", "commands", "handlers", "intake", "journal", "log", "reload", "sinks"];
 
 struct Reader<'a> {
     source: &'a mut Source,
@@ -130,7 +148,14 @@ impl Reader<'_> {
             let hint = suggest(&key, &SECTIONS, "the sections are");
             self.source.error(&root().key(&key), format!("unknown section; {hint}"));
         }
+        let mut files = Vec::new();
+        self.root.values().for_each(|section| secret_files(section, &mut files));
+        let mut fingerprints = fingerprints(self.root);
         let log = self.section("log");
+        let reload: Option<ReloadSection> = self.section("reload");
+        if let Some(reload) = &reload {
+            self.check_reload(reload);
+        }
         let intake: Option<IntakeSection> = self.section("intake");
         let apps = self.apps();
         let commands = self.commands();
@@ -162,8 +187,33 @@ impl Reader<'_> {
         self.check_references(&references, &sink_names, &apps, &handlers);
         self.check_what_sinks_take(&handlers, &sinks);
         self.check_what_is_recorded(&handlers, &commands);
-        let (log, intake, journal) = (log?, intake?, journal?);
-        Some(Config { intake, tls, apps, commands, journal, handlers, sinks, log, warnings: vec![], places: None })
+        let (log, reload, intake, journal) = (log?, reload?, intake?, journal?);
+        files.extend(handlers.iter().flat_map(|handler| handler.settings.files()));
+        files.extend(sinks.iter().flat_map(|sink| sink.settings.files()));
+        if let Some(tls) = &intake.tls {
+            let of_tls: Vec<PathBuf> = [&tls.cert, &tls.key].into_iter().chain(&tls.client_ca).cloned().collect();
+            // A certificate that was renewed is another, in the same file.
+            if let Some(known) = fingerprints.get_mut("intake.tls") {
+                *known = known.wrapping_add(contents_of(of_tls.iter().map(PathBuf::as_path)));
+            }
+            files.extend(of_tls);
+        }
+        let (warnings, places) = (vec![], None);
+        Some(Config {
+            intake,
+            tls,
+            apps,
+            commands,
+            journal,
+            handlers,
+            sinks,
+            log,
+            reload,
+            files,
+            fingerprints,
+            warnings,
+            places,
+        })
     }
 
     fn table(&mut self, path: &KeyPath, value: Option<Value>) -> Option<Map<String, Value>> {
@@ -404,6 +454,13 @@ impl Reader<'_> {
         }
     }
 
+    fn check_reload(&mut self, reload: &ReloadSection) {
+        if reload.watch.get().is_some_and(|watch| watch.get() < SHORTEST_WATCH) {
+            let what = "too often to be of use; write \"100ms\" or more, or \"off\"";
+            self.source.error(&root().key("reload").key("watch"), what);
+        }
+    }
+
     fn check_retention(&mut self, journal: &JournalSection) {
         let path = root().key("journal");
         if journal.keep_for.get().is_zero() {
@@ -499,6 +556,22 @@ impl Reader<'_> {
             }
         }
     }
+}
+
+/// Of each section but handlers and sinks, and of each key in those that are no lists.
+fn fingerprints(sections: &Map<String, Value>) -> BTreeMap<String, u64> {
+    let mut fingerprints = BTreeMap::new();
+    for (name, section) in sections.iter().filter(|(name, _)| !["handlers", "sinks"].contains(&name.as_str())) {
+        let path = root().key(name);
+        match section {
+            Value::Object(table) => {
+                fingerprints
+                    .extend(table.iter().map(|(key, value)| (path.key(key).to_string(), fingerprint(value, &[]))));
+            }
+            list => _ = fingerprints.insert(path.to_string(), fingerprint(list, &[])),
+        }
+    }
+    fingerprints
 }
 
 /// What a handler's section refers to, as it stands there: also where other keys of the section are wrong.

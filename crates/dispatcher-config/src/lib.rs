@@ -9,6 +9,7 @@ mod config;
 mod decide;
 mod decode;
 mod finding;
+mod fingerprint;
 mod key_path;
 mod limit;
 mod plugins;
@@ -19,10 +20,11 @@ mod source;
 pub use config::Config;
 pub use decide::{DecideSettings, DefaultDecision, Emit};
 pub use finding::{Finding, Findings};
+pub use fingerprint::contents_of;
 pub use limit::Limit;
 pub use plugins::{HandlerInstance, SinkInstance};
 pub use run::{BackoffSettings, Order, RunSettings, StartAt};
 pub use sections::{
     AppSection, ClientAuth, CommandRule, DedupeSection, IntakeSection, JournalRule, JournalSection, LogFormat,
-    LogLevel, LogSection, SignaturePolicy, Sync, TlsSection, WhenBlocked, WhenNotDurable,
+    LogLevel, LogSection, ReloadSection, SignaturePolicy, Sync, TlsSection, WhenBlocked, WhenNotDurable,
 };

@@ -14,6 +14,7 @@ use crate::{
     DecideSettings, Order, RunSettings,
     decide::{DECIDE_KEYS, DecideKeys},
     decode::{self, suggest},
+    fingerprint::fingerprint,
     key_path::KeyPath,
     run::{RUN_KEYS, RunKeys, check_size},
     source::Source,
@@ -38,6 +39,8 @@ pub struct HandlerInstance {
     pub run: RunSettings,
     /// How it decides. None: it does not.
     pub decide: Option<DecideSettings>,
+    /// Equal, within one run of the program, as long as the section and the files that it names are.
+    pub fingerprint: u64,
 }
 
 impl HandlerInstance {
@@ -62,6 +65,8 @@ pub struct SinkInstance {
     pub enabled: bool,
     /// How it runs.
     pub run: RunSettings,
+    /// Equal, within one run of the program, as long as the section and the files that it names are.
+    pub fingerprint: u64,
 }
 
 /// The dispatcher's keys that only `[handlers.<name>]` takes.
@@ -120,6 +125,7 @@ pub(crate) fn handler(
     registry: &Registry,
     cx: &CheckContext,
 ) -> Option<HandlerInstance> {
+    let section = Value::Object(table.clone());
     let (decide, table): (Map<_, _>, Map<_, _>) =
         table.into_iter().partition(|(key, _)| DECIDE_KEYS.contains(&key.as_str()));
     let parts = Parts::<HandlerKeys>::of(source, path, table, &HANDLER_KEYS);
@@ -178,10 +184,12 @@ pub(crate) fn handler(
     let run = run.settings(source, path, lanes, batch);
     let route = Route { commands, except, apps: keys.apps, phase: keys.phase.unwrap_or(plugin.phase) };
     let decide = decide.map(|decide| decide.settings(source, path, &route, plugin, &keys.sinks));
+    let settings = settings?;
     Some(HandlerInstance {
         name: name.to_owned(),
         plugin,
-        settings: settings?,
+        fingerprint: fingerprint(&section, &settings.files()),
+        settings,
         enabled,
         route,
         sinks: keys.sinks,
@@ -198,6 +206,7 @@ pub(crate) fn sink(
     registry: &Registry,
     cx: &CheckContext,
 ) -> Option<SinkInstance> {
+    let section = Value::Object(table.clone());
     let parts = Parts::<SinkKeys>::of(source, path, table, &SINK_KEYS);
     let plugin_name = parts.r#type.as_ref().and_then(Value::as_str)?;
     let Some(plugin) = registry.sink(plugin_name) else {
@@ -221,10 +230,12 @@ pub(crate) fn sink(
     }
     let enabled = run.enabled;
     let run = run.settings(source, path, lanes, keys.batch.map_or(batch, usize::from));
+    let settings = settings?;
     Some(SinkInstance {
         name: name.to_owned(),
         plugin,
-        settings: settings?,
+        fingerprint: fingerprint(&section, &settings.files()),
+        settings,
         enabled,
         run: RunSettings { order: keys.order, rate: keys.rate, ..run },
     })

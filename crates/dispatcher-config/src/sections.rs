@@ -295,6 +295,21 @@ impl Default for DedupeSection {
     }
 }
 
+/// `[reload]`: when the configuration is read again by itself.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ReloadSection {
+    /// How often it is looked whether something else stands in the file, or in the files that it names, or `"off"`: only
+    /// SIGHUP and `dispatcher reload` reload. Such as `"5s"`; default `off`.
+    pub watch: Limit<TimeSpan>,
+}
+
+impl Default for ReloadSection {
+    fn default() -> ReloadSection {
+        ReloadSection { watch: Limit::Off }
+    }
+}
+
 /// `[log]`: text for people.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]

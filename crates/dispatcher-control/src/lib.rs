@@ -25,6 +25,7 @@ mod server;
 mod shadow;
 mod socket;
 mod status;
+mod steering;
 mod story;
 mod upkeep;
 mod verdict;
@@ -32,12 +33,14 @@ mod wire;
 
 pub use answer::{
     Answer, AttemptView, BackedUp, CallbackView, Checked, Compacted, DamagedView, DeadItem, DeadView, Done, EventView,
-    Progress, ReplayPlan, ReplayView,
+    Progress, Reloaded, ReplayPlan, ReplayView,
 };
 pub use client::{Client, ClientError};
 pub use id::{Id, IdPrefix, InvalidId};
 pub use moment::Moment;
-pub use operations::{Asker, Configured, ConfiguredDecider, Gone, Live, Operations, Selects, Setup};
+pub use operations::{
+    Asker, Configured, ConfiguredDecider, Gone, Live, NotReloaded, Operations, Selects, Setup, Steering,
+};
 pub use request::{DeadFilter, DeadSelection, Request, Search};
 pub use server::Server;
 pub use status::{

@@ -37,7 +37,7 @@ const PATIENCE: u32 = 2;
 pub(crate) struct Decider {
     pub(crate) name: Arc<str>,
     pub(crate) instance: DeciderInstance,
-    pub(crate) tally: Tally,
+    pub(crate) tally: Arc<Tally>,
     /// How long Tencent may be kept at most.
     within: Duration,
     /// How long its thread may take to come round to a call.
@@ -58,6 +58,8 @@ pub(crate) struct Decider {
     shadow_until: AtomicI64,
     trouble: Trouble,
     ready: watch::Sender<bool>,
+    /// Another has taken its place: nobody keeps it open any more.
+    is_retired: AtomicBool,
 }
 
 struct Opened {
@@ -77,17 +79,23 @@ pub enum State {
     Down(String),
     /// It blocks its thread; asked again when it comes back, or opened anew.
     Blocked,
-    /// It blocked its thread too often, and is not asked again before the next start.
+    /// It blocked its thread too often, and is not asked again before the next start or reload.
     Off(String),
 }
 
 impl Decider {
-    /// One that may keep Tencent for `within` at most.
-    pub(crate) fn new(instance: DeciderInstance, within: Duration) -> std::io::Result<Arc<Decider>> {
+    /// One that may keep Tencent for `within` at most. `before`: the one of this
+    /// name whose place it takes; it goes on counting, and is a shadow for as long as that one was to be.
+    pub(crate) fn new(
+        instance: DeciderInstance,
+        within: Duration,
+        before: Option<&Decider>,
+    ) -> std::io::Result<Arc<Decider>> {
+        let shadow_until = before.map_or(0, |before| before.shadow_until.load(Relaxed));
         let cells = Reopening::open(&format!("decide:{}", instance.name), instance.threads.max(1))?;
         Ok(Arc::new(Decider {
             name: instance.name.as_str().into(),
-            tally: Tally::default(),
+            tally: before.map_or_else(Arc::default, |before| before.tally.clone()),
             within,
             comes_round: within.max(SOONEST_BLOCKED),
             cells,
@@ -99,11 +107,27 @@ impl Decider {
             wake: Notify::new(),
             in_flight: AtomicUsize::new(0),
             late: AtomicUsize::new(0),
-            shadow_until: AtomicI64::new(0),
+            shadow_until: AtomicI64::new(shadow_until),
             trouble: Trouble::default(),
             ready: watch::Sender::new(false),
+            is_retired: AtomicBool::new(false),
             instance,
         }))
+    }
+
+    /// Whether it is what would be made of these.
+    pub(crate) fn is_of(&self, instance: &DeciderInstance, within: Duration) -> bool {
+        self.instance.fingerprint == instance.fingerprint
+            && self.instance.options.sinks == instance.options.sinks
+            && self.within == within
+            // One that is off is tried again.
+            && !matches!(*self.lock(), State::Off(_))
+    }
+
+    /// Another has taken its place: what is under way ends, and so does it.
+    pub(crate) fn retire(&self) {
+        self.is_retired.store(true, Relaxed);
+        self.wake.notify_one();
     }
 
     /// Asks it, and is back at `deadline` or when its own time is over, whatever it does.
@@ -202,11 +226,14 @@ impl Decider {
         self.ready.subscribe()
     }
 
-    /// Keeps it open: opens it, and anew after a panic or when its thread is blocked. Runs until it is off.
+    /// Keeps it open: opens it, and anew after a panic or when its thread is blocked. Runs until it is off or retired.
     pub(crate) async fn keep(self: Arc<Decider>) {
         while self.open().await.is_ok() {
             loop {
                 self.wake.notified().await;
+                if self.is_retired.load(Relaxed) {
+                    return;
+                }
                 if self.is_broken.swap(false, Relaxed) || self.leave_if_stuck().await {
                     break;
                 }
@@ -251,6 +278,9 @@ impl Decider {
                 warn!(handler = &*self.name, "cannot open the decider: {why}; trying again until it works");
             }
             self.rest(wait).await;
+            if self.is_retired.load(Relaxed) {
+                return Err(());
+            }
             wait = (wait * 2).min(BACKOFF.1);
         }
     }
@@ -259,6 +289,9 @@ impl Decider {
     async fn rest(&self, wait: Duration) {
         let until = tokio::time::Instant::now() + wait;
         while timeout_at(until, self.wake.notified()).await.is_ok() {
+            if self.is_retired.load(Relaxed) {
+                return;
+            }
             // That it is to be opened anew is known.
             self.is_broken.store(false, Relaxed);
             if self.leave_if_stuck().await {

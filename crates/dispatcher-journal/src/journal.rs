@@ -85,6 +85,13 @@ impl Journal {
         self.place(consumer, stream, start, false)
     }
 
+    /// Says whether a consumer that is registered runs from now on, and waits for nothing: of what holds up retention, the
+    /// journal itself lets go for those that do not.
+    pub fn set_running(&self, consumer: &str, runs: bool) {
+        // An error means that the journal is closed, and nobody runs.
+        let _ = self.inner.shared.request(Request::Runs { consumer: consumer.into(), runs });
+    }
+
     fn place(&self, consumer: &str, stream: Stream, start: Start, runs: bool) -> Result<u64, JournalError> {
         let (reply, answer) = mpsc::sync_channel(1);
         self.inner.shared.request(Request::Register { consumer: consumer.into(), stream, start, runs, reply })?;

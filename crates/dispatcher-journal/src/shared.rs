@@ -117,6 +117,11 @@ pub(crate) enum Request {
         runs: bool,
         reply: RegisterReply,
     },
+    /// Whether a consumer runs; nobody waits for it.
+    Runs {
+        consumer: Arc<str>,
+        runs: bool,
+    },
     Change {
         change: Change,
         reply: oneshot::Sender<Result<u64, JournalError>>,

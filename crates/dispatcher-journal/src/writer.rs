@@ -231,7 +231,7 @@ impl<'c> Writer<'c> {
                 Request::Change { change: Change::Discard { seqs, .. }, .. } => seqs.len(),
                 Request::Change { .. } => 1,
                 Request::Attach(attachment) => attachment.record.rows(),
-                Request::Compact { .. } => 0,
+                Request::Runs { .. } | Request::Compact { .. } => 0,
                 #[cfg(test)]
                 Request::Hook(_) => 0,
             };
@@ -302,6 +302,10 @@ impl<'c> Writer<'c> {
                     }
                     Request::Register { consumer, stream, start, runs, .. } => {
                         answers.push(tables.register(consumer, *stream, *start, *runs)?);
+                    }
+                    Request::Runs { consumer, runs } => {
+                        tables.set_running(consumer, *runs);
+                        answers.push(0);
                     }
                     Request::Change { change, .. } => answers.push(tables.change(change)?),
                     Request::Attach(attachment) => {
@@ -439,8 +443,8 @@ impl<'c> Writer<'c> {
                         _ => self.lose_decisions(1),
                     }
                 }
-                // These were answered before they came into a batch.
-                Request::Compact { .. } => {}
+                // Nobody waits for the one; the other was answered before it came into a batch.
+                Request::Runs { .. } | Request::Compact { .. } => {}
                 #[cfg(test)]
                 Request::Hook(_) => {}
             }

@@ -82,6 +82,26 @@ impl Statuses {
         self.lock().push(status);
     }
 
+    /// The cell of this name; a new one if there is none.
+    pub(crate) fn cell(&self, name: &str) -> StatusCell {
+        let mut cells = self.lock();
+        if let Some(cell) = cells.iter().find(|cell| cell.lock().name == name) {
+            return cell.clone();
+        }
+        let cell = StatusCell::new(name);
+        cells.push(cell.clone());
+        cell
+    }
+
+    /// Puts those with these names first, in this order.
+    pub(crate) fn arrange(&self, names: &[String]) {
+        let place = |cell: &StatusCell| {
+            let status = cell.lock();
+            names.iter().position(|name| *name == status.name).unwrap_or(names.len())
+        };
+        self.lock().sort_by_key(place);
+    }
+
     pub(crate) fn remove(&self, name: &str) {
         self.lock().retain(|status| status.lock().name != name);
     }

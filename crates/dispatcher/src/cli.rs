@@ -12,6 +12,7 @@ use crate::{
         handlers::Handlers,
         journal::Journal,
         list::{Callbacks, Events},
+        reload::{LogLevel, Reload},
         replay::Replay,
         show::Show,
         status::Status,
@@ -78,6 +79,12 @@ pub(crate) enum Verb {
     Sinks(Sinks),
     /// List, rename and drop what the journal keeps a place for
     Consumers(Consumers),
+    /// Have the dispatcher that runs read its configuration again
+    ///
+    /// It is checked whole first; one that is wrong changes nothing, and exits with 78 and a line per error.
+    Reload(Reload),
+    /// Have the dispatcher that runs write its log from another level on, until it is started again
+    LogLevel(LogLevel),
     /// Check, copy and compact the journal
     Journal(Journal),
 }

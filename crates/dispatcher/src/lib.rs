@@ -20,6 +20,7 @@ mod dispatcher;
 mod listing;
 mod logging;
 mod plugins;
+mod reload;
 mod run;
 mod screen;
 mod send;
@@ -27,5 +28,7 @@ mod setup;
 mod wiring;
 
 pub use dispatcher::{Dispatcher, StartError};
+pub use dispatcher_control::Reloaded;
 pub use plugins::Plugins;
+pub use reload::ReloadError;
 pub use run::{registry, run};

@@ -11,11 +11,13 @@ use tracing::{error, info, warn};
 use crate::{
     Dispatcher, Plugins, bundled,
     cli::{Cli, ConfigFile, Verb},
-    listing, logging, screen, send,
+    listing, logging,
+    reload::{self, Source},
+    screen, send,
 };
 
 /// The configuration is wrong: `EX_CONFIG` of `sysexits.h`.
-const EX_CONFIG: u8 = 78;
+pub(crate) const EX_CONFIG: u8 = 78;
 
 /// Runs a dispatcher program with the bundled plugins and `plugins`: reads the command line, does what it says, and gives
 /// the exit code for `main` to return. Blocks until the program is to end; called once.
@@ -60,6 +62,8 @@ pub fn run(plugins: Plugins) -> ExitCode {
         Some(Verb::Backtest(args)) => ask(args.config(), &registry, |config| args.run(config)),
         Some(Verb::Sinks(args)) => ask(args.config(), &registry, |config| args.run(config)),
         Some(Verb::Consumers(args)) => ask(args.config(), &registry, |config| args.run(config)),
+        Some(Verb::Reload(args)) => ask(args.config(), &registry, |config| args.run(config)),
+        Some(Verb::LogLevel(args)) => ask(args.config(), &registry, |config| args.run(config)),
         Some(Verb::Journal(args)) => ask(args.config(), &registry, |config| args.run(config)),
     }
 }
@@ -128,28 +132,41 @@ fn serve(path: &Path, registry: &Registry) -> ExitCode {
     };
     runtime.block_on(async {
         // Before anything is opened: a signal that comes early is not lost.
-        let mut signals = match Signals::new() {
-            Ok(signals) => signals,
+        let listening = Signals::new().and_then(|signals| Ok((signals, signal(SignalKind::hangup())?)));
+        let (mut signals, mut hangups) = match listening {
+            Ok(listening) => listening,
             Err(err) => {
                 error!(%err, "cannot listen to signals");
                 return ExitCode::FAILURE;
             }
         };
-        let dispatcher = match Dispatcher::start(config.clone()) {
+        let source = Source { path: path.to_owned(), registry: registry.clone() };
+        let dispatcher = match Dispatcher::start_from(Some(source), config.clone()) {
             Ok(dispatcher) => dispatcher,
             Err(err) => {
                 complain(&err);
                 return ExitCode::FAILURE;
             }
         };
-        let facts = screen::facts(&config, path, dispatcher.local_addr(), dispatcher.deciders());
+        let facts = screen::facts(&config, path, dispatcher.local_addr(), &dispatcher.deciders());
         match logging::format(&config.log) {
             logging::Format::Human => {
                 let _ = print(&screen::text(&facts));
             }
             logging::Format::Json => screen::log(&facts),
         }
-        let signal = signals.next().await;
+        let watching = tokio::spawn(reload::watch(dispatcher.running().clone()));
+        let signal = loop {
+            tokio::select! {
+                signal = signals.next() => break signal,
+                _ = hangups.recv() => {
+                    let running = dispatcher.running().clone();
+                    // Beside this, so that a stop does not wait for it; several take their turns.
+                    tokio::spawn(async move { reload::reload_for(&running, "SIGHUP").await });
+                }
+            }
+        };
+        watching.abort();
         info!(signal, "stopping: finishing what is under way");
         tokio::select! {
             is_clean = dispatcher.drain() => {

@@ -109,6 +109,7 @@ pub(crate) fn decider(config: &Config, handler: &dispatcher_config::HandlerInsta
         settings: handler.settings.clone(),
         route: handler.route.clone(),
         threads: handler.run.threads,
+        fingerprint: handler.fingerprint,
         options: DeciderOptions {
             order: decide.order,
             timeout: handler.run.timeout,
@@ -157,6 +158,7 @@ pub(crate) fn handlers(config: &Config) -> Vec<HandlerInstance> {
             sinks: handler.sinks.clone(),
             threads: handler.run.threads,
             options: options(&handler.run),
+            fingerprint: handler.fingerprint,
         })
         .collect()
 }
@@ -169,6 +171,7 @@ pub(crate) fn sinks(config: &Config) -> Vec<SinkInstance> {
             settings: sink.settings.clone(),
             threads: sink.run.threads,
             options: options(&sink.run),
+            fingerprint: sink.fingerprint,
         })
         .collect()
 }

@@ -9,6 +9,7 @@ pub(crate) mod handlers;
 pub(crate) mod journal;
 pub(crate) mod list;
 mod progress;
+pub(crate) mod reload;
 pub(crate) mod replay;
 pub(crate) mod screen;
 pub(crate) mod show;
