@@ -7,12 +7,15 @@ use std::{io, sync::Arc, time::Duration};
 
 use tokio::{
     net::TcpListener,
-    sync::{Semaphore, mpsc, oneshot},
+    sync::{mpsc, oneshot},
     time::sleep,
 };
 use tracing::{info, warn};
 
-use crate::worker::{Accepted, Worker};
+use crate::{
+    places::{Places, Seat},
+    worker::{Accepted, Worker},
+};
 
 /// How long to wait after accepting failed for want of something, such as file descriptors; doubled up to the second.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
@@ -20,44 +23,38 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from
 /// A worker and the way to it.
 pub(crate) struct Hand {
     pub(crate) worker: Arc<Worker>,
-    pub(crate) connections: mpsc::Sender<Accepted>,
+    pub(crate) connections: mpsc::UnboundedSender<Accepted>,
 }
 
 /// Accepts until `stop` resolves, then hands out what waits in the kernel's queue and returns, dropping the workers'
 /// channels. Its errors never end it.
-pub(crate) async fn accept(
-    listener: TcpListener,
-    hands: Vec<Hand>,
-    max_connections: usize,
-    stop: oneshot::Receiver<()>,
-) {
-    let places = Arc::new(Semaphore::new(max_connections.clamp(1, Semaphore::MAX_PERMITS)));
+pub(crate) async fn accept(listener: TcpListener, hands: Vec<Hand>, places: Arc<Places>, stop: oneshot::Receiver<()>) {
     tokio::select! {
         _ = stop => {}
         () = accept_all(&listener, &hands, &places) => {}
     }
     // A request may already lie in the kernel's queue; its sender takes it for received.
     let Ok(listener) = listener.into_std() else { return };
-    while let Ok(permit) = places.clone().try_acquire_owned()
+    while places.is_free()
         && let Ok((stream, peer)) = listener.accept()
     {
         if stream.set_nonblocking(true).is_ok() {
-            hand_out(&hands, Accepted { stream, peer, permit });
+            hand_out(&hands, Accepted { stream, peer, seat: Seat::take(&places) });
         }
     }
 }
 
-async fn accept_all(listener: &TcpListener, hands: &[Hand], places: &Arc<Semaphore>) {
+async fn accept_all(listener: &TcpListener, hands: &[Hand], places: &Arc<Places>) {
     let mut backoff = None;
     loop {
-        let permit = places.clone().acquire_owned().await.expect("the semaphore is never closed");
+        places.wait().await;
         let accepted = listener.accept().await.and_then(|(stream, peer)| Ok((stream.into_std()?, peer)));
         match accepted {
             Ok((stream, peer)) => {
                 if backoff.take().is_some() {
                     info!("connections are accepted again");
                 }
-                hand_out(hands, Accepted { stream, peer, permit });
+                hand_out(hands, Accepted { stream, peer, seat: Seat::take(places) });
             }
             // The peer gave up before it was its turn.
             Err(err) if is_of_one_connection(&err) => {}
@@ -82,8 +79,8 @@ fn hand_out(hands: &[Hand], accepted: Accepted) {
     let alive = hands.iter().filter(|hand| !hand.connections.is_closed());
     let Some(hand) = alive.min_by_key(|hand| hand.worker.n_connections()) else { return };
     hand.worker.expect();
-    // There is room: the channel holds as many connections as may be open.
-    let _ = hand.connections.try_send(accepted);
+    // No more of them than there are places.
+    let _ = hand.connections.send(accepted);
 }
 
 fn is_of_one_connection(err: &io::Error) -> bool {

@@ -14,14 +14,16 @@ use std::{
 
 use hyper::{body::Incoming, service::Service};
 use hyper_util::rt::TokioIo;
-use tokio::{net::TcpStream, sync::OwnedSemaphorePermit};
+use tokio::net::TcpStream;
 use tracing::debug;
 use warp::{http::Request, reply::Response};
 
 use crate::{
     Outcome,
-    clock::{Clock, Verdict},
+    clock::{Clock, Limits, Verdict},
+    places::Seat,
     routes::routes,
+    rules::Rules,
     socket::Socket,
     worker::Worker,
 };
@@ -81,8 +83,11 @@ impl Connection {
         self.clock.received(self.worker.now());
     }
 
-    pub(crate) fn serve(&self) {
-        self.clock.serve(self.worker.now());
+    /// A request's head is there. What it is served by, to its end.
+    pub(crate) fn serve(&self) -> Arc<Rules> {
+        let rules = self.worker.rules();
+        self.clock.serve(self.worker.now(), rules.limits.answer);
+        rules
     }
 
     pub(crate) fn reply(&self) {
@@ -107,11 +112,11 @@ impl Connection {
     }
 
     /// Keeps the limits: called by the worker at each look.
-    pub(crate) fn look(&self) {
+    pub(crate) fn look(&self, limits: &Limits) {
         if self.has_order(Order::Close) {
             return;
         }
-        match self.clock.look(self.worker.now(), &self.worker.limits) {
+        match self.clock.look(self.worker.now(), limits) {
             Verdict::Fine => {}
             Verdict::AnswerDue => self.wake(),
             Verdict::Close(outcome) => {
@@ -140,7 +145,7 @@ impl Connection {
 
 /// Serves the requests of one connection until it ends, or is told to.
 pub(crate) async fn serve(stream: TcpStream, connection: Arc<Connection>, place: Place) {
-    let http = &connection.worker.http;
+    let http = connection.worker.rules().http.clone();
     let socket = TokioIo::new(Socket::new(stream, connection.clone()));
     let mut served = pin!(http.serve_connection(socket, Routed(warp::service(routes(connection.clone())))));
     let mut is_finishing = false;
@@ -173,7 +178,7 @@ pub(crate) async fn serve(stream: TcpStream, connection: Arc<Connection>, place:
 pub(crate) struct Place {
     pub(crate) id: u64,
     pub(crate) worker: Arc<Worker>,
-    pub(crate) _permit: OwnedSemaphorePermit,
+    pub(crate) _seat: Seat,
 }
 
 impl Drop for Place {

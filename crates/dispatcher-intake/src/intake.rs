@@ -18,9 +18,9 @@ use tokio::{
 use crate::{
     CommandRule, Counters, IntakeApp, IntakeOptions,
     accept::{Hand, accept},
-    policy::Policy,
-    verify::Apps,
-    worker::{Rules, Steady, Worker},
+    places::Places,
+    rules::Rules,
+    worker::{Common, Steady, Worker},
 };
 
 /// Longer than anyone waits, and short enough to be added to a time.
@@ -31,6 +31,8 @@ const LONGEST_DRAIN: Duration = Duration::from_secs(365 * 24 * 3600);
 pub struct Intake {
     local_addr: SocketAddr,
     counters: Arc<Counters>,
+    workers: Vec<Arc<Worker>>,
+    places: Arc<Places>,
     stop: oneshot::Sender<()>,
     drain_until: Arc<OnceLock<Instant>>,
     ended: Vec<oneshot::Receiver<usize>>,
@@ -59,22 +61,17 @@ impl Intake {
     ) -> Result<Intake, StartError> {
         let local_addr = listener.local_addr()?;
         listener.set_nonblocking(true)?;
-        let (n_threads, max_connections) = (options.threads.max(1), options.max_connections.max(1));
-        let rules = Arc::new(Rules {
-            options,
-            apps: Apps::new(apps)?,
-            policy: Policy::new(commands),
-            deciders,
-            journal: journal.clone(),
-            appends: Steady::working(),
-            records: Steady::working(),
-        });
+        let n_threads = options.threads.max(1);
+        let places = Arc::new(Places::new(options.max_connections));
+        let rules = Rules::new(options, apps, commands, deciders)?;
+        let common =
+            Arc::new(Common { journal: journal.clone(), appends: Steady::working(), records: Steady::working() });
 
         let drain_until = Arc::new(OnceLock::new());
         let (mut hands, mut ended, mut threads) = (Vec::new(), Vec::new(), Vec::new());
         for n in 0..n_threads {
-            let worker = Arc::new(Worker::new(rules.clone(), journal.port()));
-            let (connections, accepted) = mpsc::channel(max_connections);
+            let worker = Arc::new(Worker::new(common.clone(), rules.clone(), journal.port()));
+            let (connections, accepted) = mpsc::unbounded_channel();
             let (end, has_ended) = oneshot::channel();
             hands.push(Hand { worker: worker.clone(), connections });
             ended.push(has_ended);
@@ -89,7 +86,8 @@ impl Intake {
                 let _ = end.send(worker.run(&runtime, accepted, drain_within));
             })?);
         }
-        let counters = Arc::new(Counters::new(hands.iter().map(|hand| hand.worker.tally.clone()).collect()));
+        let workers: Vec<Arc<Worker>> = hands.iter().map(|hand| hand.worker.clone()).collect();
+        let counters = Arc::new(Counters::new(workers.iter().map(|worker| worker.tally.clone()).collect()));
 
         let (stop, stopped) = oneshot::channel();
         let runtime = runtime()?;
@@ -97,10 +95,31 @@ impl Intake {
             let _inside = runtime.enter(); // Where a socket is registered for readiness.
             tokio::net::TcpListener::from_std(listener)?
         };
+        let seats = places.clone();
         threads.push(spawn("intake-accept", move || {
-            runtime.block_on(accept(listener, hands, max_connections, stopped));
+            runtime.block_on(accept(listener, hands, seats, stopped));
         })?);
-        Ok(Intake { local_addr, counters, stop, drain_until, ended, threads })
+        Ok(Intake { local_addr, counters, workers, places, stop, drain_until, ended, threads })
+    }
+
+    /// Replaces all that it goes by. Requests that have begun keep what they began with, their deciders included, and
+    /// connections what hyper was told of heads; every other request goes by the new rules when this returns.
+    /// How many threads there are stays as it is: see [`IntakeOptions::needs_restart`]. Does not block.
+    ///
+    /// # Errors
+    /// When the settings contradict each other; nothing is changed then.
+    pub fn replace(
+        &self,
+        options: IntakeOptions,
+        apps: Vec<IntakeApp>,
+        commands: Vec<CommandRule>,
+        deciders: Deciders,
+    ) -> Result<(), StartError> {
+        let max_connections = options.max_connections;
+        let rules = Rules::new(options, apps, commands, deciders)?;
+        self.workers.iter().for_each(|worker| worker.replace(rules.clone()));
+        self.places.set_limit(max_connections);
+        Ok(())
     }
 
     /// The address that it answers on.

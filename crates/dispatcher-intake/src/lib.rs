@@ -4,7 +4,7 @@
 //!
 //! `accept` takes connections and hands them to the threads of `worker`; `connection` drives one, on a `socket` that
 //! keeps its `clock`; `routes` is the way of one request, with `verify` before its `body` is read and `policy` and
-//! `identity` after; `refusal` is what it is answered otherwise.
+//! `identity` after; `refusal` is what it is answered otherwise. `rules` is all of that which is configured.
 
 mod accept;
 mod body;
@@ -14,9 +14,11 @@ mod counters;
 mod identity;
 mod intake;
 mod options;
+mod places;
 mod policy;
 mod refusal;
 mod routes;
+mod rules;
 mod socket;
 mod verify;
 mod worker;

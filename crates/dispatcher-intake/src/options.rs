@@ -55,6 +55,14 @@ impl Default for IntakeOptions {
     }
 }
 
+impl IntakeOptions {
+    /// The settings, by their names in the configuration, that differ in `new` and that a running intake cannot change.
+    #[must_use]
+    pub fn needs_restart(&self, new: &IntakeOptions) -> Vec<&'static str> {
+        if self.threads.max(1) == new.threads.max(1) { Vec::new() } else { vec!["threads"] }
+    }
+}
+
 /// Which paths are answered; every other is refused with 404.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PathRule {

@@ -28,6 +28,7 @@ use crate::{
     connection::{Connection, Late},
     identity::identity,
     refusal::{self, Refusal, Refused},
+    rules::Rules,
     verify,
     worker::Worker,
 };
@@ -47,8 +48,8 @@ pub(crate) fn routes(
         .and(warp::header::optional("content-length"))
         .and(warp::body::stream())
         .then(move |method, path, query, length, body| {
-            connection.serve();
-            answer(connection.clone(), Head { method, path, query, length }, body)
+            let rules = connection.serve();
+            answer(connection.clone(), rules, Head { method, path, query, length }, body)
         })
         // What the filters themselves reject: headers that hyper takes and warp does not.
         .recover(move |_: Rejection| {
@@ -69,14 +70,14 @@ struct Head {
     length: Option<u64>,
 }
 
-async fn answer<S, B>(connection: Arc<Connection>, head: Head, body: S) -> Response<Bytes>
+async fn answer<S, B>(connection: Arc<Connection>, rules: Arc<Rules>, head: Head, body: S) -> Response<Bytes>
 where
     S: Stream<Item = Result<B, warp::Error>>,
     B: Buf,
 {
     let mut body = pin!(body);
     let begun = Instant::now();
-    let mut request = Request { connection: &connection, begun, app: None, is_read: false };
+    let mut request = Request { connection: &connection, rules: &rules, begun, app: None, is_read: false };
     let response = match request.answer(&head, body.as_mut()).await {
         Ok((outcome, reply)) => {
             connection.worker.tally.count(outcome);
@@ -102,6 +103,7 @@ fn refuse(connection: &Connection, app: Option<&IntakeApp>, refused: &Refused) -
 
 struct Request<'c> {
     connection: &'c Connection,
+    rules: &'c Rules,
     begun: Instant, // When its head was there.
     app: Option<&'c IntakeApp>,
     is_read: bool, // Its body was read to the end.
@@ -121,7 +123,7 @@ impl<'c> Request<'c> {
         let app = self.verify(&query)?;
         let command = verify::command(command)?;
 
-        let rules = &self.connection.worker.rules;
+        let rules = self.rules;
         let read = body::read(body.as_mut(), head.length, rules.options.body_limit);
         let body = self.connection.within(read).await.map_err(body_late)??;
         self.is_read = true;
@@ -153,7 +155,7 @@ impl<'c> Request<'c> {
     }
 
     fn check_head(&self, head: &Head) -> Result<(), Refused> {
-        let options = &self.connection.worker.rules.options;
+        let options = &self.rules.options;
         if let PathRule::Exact(path) = &options.path
             && head.path.as_str() != path
         {
@@ -170,7 +172,7 @@ impl<'c> Request<'c> {
     }
 
     fn verify(&mut self, query: &Query<'_>) -> Result<&'c IntakeApp, Refused> {
-        let rules = &self.connection.worker.rules;
+        let rules = self.rules;
         let app = rules.apps.find(query)?;
         self.app = Some(app);
         verify::check_signature(app, query, Timestamp::now(), rules.options.freshness)?;
@@ -200,7 +202,7 @@ impl<'c> Request<'c> {
     /// Answers a callback that wants a decision. The reply does not wait for the journal.
     async fn decide(&self, callback: Callback, is_journaled: bool) -> Answered {
         let worker = &self.connection.worker;
-        let rules = &worker.rules;
+        let rules = self.rules;
         let deadline = self.begun + rules.options.answer_within;
         let mut recorded = Recorded { worker, callback: is_journaled.then(|| Arc::new(callback.clone())) };
         let answer = rules.deciders.decide(&callback, deadline).await;
@@ -208,7 +210,7 @@ impl<'c> Request<'c> {
         recorded.put(answer.record, place.as_ref());
         if let Some(afterwards) = answer.afterwards {
             let place = if is_journaled { place } else { None };
-            rules.deciders.go_on(afterwards, place.map(|place| (rules.journal.clone(), place)));
+            rules.deciders.go_on(afterwards, place.map(|place| (worker.common.journal.clone(), place)));
         }
         worker.tally.decided_in(self.begun.elapsed());
         (if is_journaled { Outcome::Decided } else { Outcome::NotJournaled }, Some(answer.reply))
@@ -224,7 +226,7 @@ impl<'c> Request<'c> {
                 Err(Refusal::JournalLate.because("the journal did not store the callback in time; send it again later"))
             }
         };
-        if worker.rules.appends.change(appended.is_ok()) {
+        if worker.common.appends.change(appended.is_ok()) {
             match &appended {
                 Ok(_) => info!("the journal stores callbacks again"),
                 Err(refused) => warn!(
@@ -251,7 +253,7 @@ impl Recorded<'_> {
             Some(record) => worker.port.append_decided(callback, record, place),
             None => worker.port.append_detached(callback),
         };
-        if worker.rules.records.change(is_taken) {
+        if worker.common.records.change(is_taken) {
             match is_taken {
                 true => info!("the journal takes the records of before callbacks again"),
                 false => {

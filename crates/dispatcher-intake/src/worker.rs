@@ -12,31 +12,24 @@ use std::{
     time::{Duration, Instant},
 };
 
-use dispatcher_decider::Deciders;
+use arc_swap::ArcSwap;
 use dispatcher_journal::{Journal, Port};
-use hyper::server::conn::http1;
 use tokio::{
     runtime::Runtime,
-    sync::{Notify, OwnedSemaphorePermit, mpsc},
+    sync::{Notify, mpsc},
     time::{MissedTickBehavior, interval, timeout},
 };
 use tracing::debug;
 
 use crate::{
-    IntakeOptions,
-    clock::Limits,
     connection::{Connection, Order, Place, serve},
     counters::Tally,
-    policy::Policy,
-    verify::Apps,
+    places::Seat,
+    rules::Rules,
 };
 
-/// What all workers go by, and the little that they tell each other.
-pub(crate) struct Rules {
-    pub(crate) options: IntakeOptions,
-    pub(crate) apps: Apps,
-    pub(crate) policy: Policy,
-    pub(crate) deciders: Deciders,
+/// What all workers have in common, whatever is configured.
+pub(crate) struct Common {
     pub(crate) journal: Journal, // For what comes after an answer; callbacks go through the worker's port.
     pub(crate) appends: Steady,  // Whether the last append of an after callback worked.
     pub(crate) records: Steady,  // Whether the journal took the last record of a before callback.
@@ -61,16 +54,15 @@ impl Steady {
 pub(crate) struct Accepted {
     pub(crate) stream: TcpStream,
     pub(crate) peer: SocketAddr,
-    pub(crate) permit: OwnedSemaphorePermit,
+    pub(crate) seat: Seat,
 }
 
 /// What the connections of one worker share.
 pub(crate) struct Worker {
-    pub(crate) rules: Arc<Rules>,
-    pub(crate) limits: Limits,
+    pub(crate) common: Arc<Common>,
     pub(crate) port: Port,
     pub(crate) tally: Arc<Tally>,
-    pub(crate) http: http1::Builder,
+    rules: ArcSwap<Rules>,
     started: Instant,
     now: AtomicU64, // Milliseconds since `started`, as of the last look at the clocks.
     n_connections: AtomicUsize,
@@ -80,25 +72,17 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    pub(crate) fn new(rules: Arc<Rules>, port: Port) -> Worker {
-        let mut http = http1::Builder::new();
-        let options = &rules.options;
-        // No timer: time is kept by the connections' clocks, which tell an idle connection from a slow head.
-        http.half_close(false).max_header_size(options.header_bytes).max_buf_size(options.header_bytes.max(64 << 10));
-        if options.max_headers != IntakeOptions::default().max_headers {
-            http.max_headers(options.max_headers);
-        }
+    pub(crate) fn new(common: Arc<Common>, rules: Rules, port: Port) -> Worker {
         Worker {
-            limits: Limits::new(options),
+            common,
             port,
             tally: Arc::default(),
-            http,
+            rules: ArcSwap::from_pointee(rules),
             started: Instant::now(),
             now: AtomicU64::new(0),
             n_connections: AtomicUsize::new(0),
             connections: Mutex::default(),
             emptied: Notify::new(),
-            rules,
         }
     }
 
@@ -109,7 +93,7 @@ impl Worker {
     pub(crate) fn run(
         self: Arc<Worker>,
         runtime: &Runtime,
-        mut accepted: mpsc::Receiver<Accepted>,
+        mut accepted: mpsc::UnboundedReceiver<Accepted>,
         drain_within: impl FnOnce() -> Duration,
     ) -> usize {
         runtime.block_on(async {
@@ -127,6 +111,16 @@ impl Worker {
             pump.abort();
             n_cut
         })
+    }
+
+    /// What a request that begins now goes by, to its end.
+    pub(crate) fn rules(&self) -> Arc<Rules> {
+        self.rules.load_full()
+    }
+
+    /// Gives whatever begins from now on other rules.
+    pub(crate) fn replace(&self, rules: Rules) {
+        self.rules.store(Arc::new(rules));
     }
 
     /// The time, in milliseconds, as of the last look at the clocks.
@@ -155,8 +149,8 @@ impl Worker {
     }
 
     fn open(self: &Arc<Worker>, id: u64, accepted: Accepted) {
-        let Accepted { stream, peer, permit } = accepted;
-        let place = Place { id, worker: self.clone(), _permit: permit };
+        let Accepted { stream, peer, seat } = accepted;
+        let place = Place { id, worker: self.clone(), _seat: seat };
         let stream = match tokio::net::TcpStream::from_std(stream) {
             Ok(stream) => stream,
             Err(err) => {
@@ -171,13 +165,18 @@ impl Worker {
     }
 
     async fn keep_looking(&self) {
-        let mut ticks = interval(self.limits.look_every());
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut every, mut ticks) = (Duration::ZERO, interval(Duration::from_millis(1)));
         loop {
             ticks.tick().await;
+            let limits = self.rules.load().limits;
+            if every != limits.look_every() {
+                every = limits.look_every();
+                ticks = interval(every);
+                ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            }
             let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
             self.now.store(now, Relaxed);
-            self.connections().values().for_each(|connection| connection.look());
+            self.connections().values().for_each(|connection| connection.look(&limits));
         }
     }
 

@@ -5,5 +5,6 @@
 mod client;
 mod connections;
 mod refusals;
+mod replacing;
 mod roads;
 mod running;
