@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     AppSection, CommandRule, DefaultDecision, Finding, Findings, HandlerInstance, IntakeSection, JournalRule,
-    JournalSection, LogSection, SignaturePolicy, SinkInstance, decide,
+    JournalSection, LogSection, ObserveSection, SignaturePolicy, SinkInstance, decide,
     decode::{self, suggest},
     key_path::KeyPath,
     plugins,
@@ -43,6 +43,8 @@ pub struct Config {
     pub handlers: Vec<HandlerInstance>,
     /// `[sinks.<name>]`, by name.
     pub sinks: Vec<SinkInstance>,
+    /// `[observe]`.
+    pub observe: ObserveSection,
     /// `[log]`.
     pub log: LogSection,
     /// What looks wrong but need not be.
@@ -104,7 +106,7 @@ impl Config {
     }
 }
 
-const SECTIONS: [&str; 7] = ["apps", "commands", "handlers", "intake", "journal", "log", "sinks"];
+const SECTIONS: [&str; 8] = ["apps", "commands", "handlers", "intake", "journal", "log", "observe", "sinks"];
 
 struct Reader<'a> {
     source: &'a mut Source,
@@ -121,12 +123,16 @@ impl Reader<'_> {
             self.source.error(&root().key(&key), format!("unknown section; {hint}"));
         }
         let log = self.section("log");
+        let observe: Option<ObserveSection> = self.section("observe");
         let intake: Option<IntakeSection> = self.section("intake");
         let apps = self.apps();
         let commands = self.commands();
         let journal: Option<JournalSection> = self.section("journal");
         if let Some(intake) = &intake {
             self.check_intake(intake, &apps);
+        }
+        if let (Some(observe), Some(intake)) = (&observe, &intake) {
+            self.check_observe(observe, intake);
         }
         if let Some(journal) = &journal {
             self.check_journal_path(journal);
@@ -150,8 +156,8 @@ impl Reader<'_> {
         });
         self.check_references(&references, &sink_names, &apps, &handlers);
         self.check_what_sinks_take(&handlers, &sinks);
-        let (log, intake, journal) = (log?, intake?, journal?);
-        Some(Config { intake, apps, commands, journal, handlers, sinks, log, warnings: vec![], places: None })
+        let (log, observe, intake, journal) = (log?, observe?, intake?, journal?);
+        Some(Config { intake, apps, commands, journal, handlers, sinks, observe, log, warnings: vec![], places: None })
     }
 
     fn table(&mut self, path: &KeyPath, value: Option<Value>) -> Option<Map<String, Value>> {
@@ -327,6 +333,14 @@ impl Reader<'_> {
                 let at = root().key("apps").index(idx).key("signature");
                 self.source.error(&at, what);
             }
+        }
+    }
+
+    fn check_observe(&mut self, observe: &ObserveSection, intake: &IntakeSection) {
+        let Some(listen) = observe.listen.filter(|listen| listen.port() != 0) else { return };
+        if listen == intake.listen {
+            let what = "is [intake] listen as well, where strangers get in; write another port";
+            self.source.error(&root().key("observe").key("listen"), what);
         }
     }
 

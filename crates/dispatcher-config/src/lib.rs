@@ -24,5 +24,5 @@ pub use plugins::{HandlerInstance, SinkInstance};
 pub use run::{BackoffSettings, Order, RunSettings, StartAt};
 pub use sections::{
     AppSection, CommandRule, DedupeSection, IntakeSection, JournalRule, JournalSection, LogFormat, LogLevel,
-    LogSection, SignaturePolicy, Sync, WhenBlocked,
+    LogSection, ObserveSection, SignaturePolicy, Sync, WhenBlocked,
 };

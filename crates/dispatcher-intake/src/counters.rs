@@ -3,12 +3,15 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
 };
 
-use crate::Refusal;
+use crate::{
+    AppCount, Refusal,
+    app_counts::{self, Apps},
+};
 
 /// What the intake has counted since it started. Each worker counts for itself, and reading adds up.
 pub struct Counters {
@@ -84,6 +87,18 @@ impl Counters {
         self.workers.iter().map(|tally| tally.outcomes[outcome as usize].load(Relaxed)).sum()
     }
 
+    /// How many connections are open.
+    #[must_use]
+    pub fn open_connections(&self) -> usize {
+        self.workers.iter().map(|tally| tally.n_connections.load(Relaxed)).sum()
+    }
+
+    /// What came from each app that was ever configured since the start, by name.
+    #[must_use]
+    pub fn apps(&self) -> Vec<AppCount> {
+        app_counts::sum(self.workers.iter().map(|tally| &tally.apps))
+    }
+
     /// How many requests were refused for this.
     #[must_use]
     pub fn refused(&self, refusal: Refusal) -> u64 {
@@ -112,6 +127,8 @@ pub(crate) struct Tally {
     outcomes: [AtomicU64; Outcome::ALL.len()],
     refusals: [AtomicU64; Refusal::ALL.len()],
     longest_decision: AtomicU64, // In microseconds.
+    pub(crate) n_connections: AtomicUsize,
+    pub(crate) apps: Apps,
 }
 
 impl Tally {

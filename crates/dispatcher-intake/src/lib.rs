@@ -7,6 +7,7 @@
 //! `identity` after; `refusal` is what it is answered otherwise. `rules` is all of that which is configured.
 
 mod accept;
+mod app_counts;
 mod body;
 mod clock;
 mod connection;
@@ -23,6 +24,7 @@ mod socket;
 mod verify;
 mod worker;
 
+pub use app_counts::{AppCount, CallbackOutcome, CommandCount};
 pub use counters::{Counters, Outcome};
 pub use intake::{DrainReport, Intake, StartError};
 pub use options::{CommandRule, IntakeApp, IntakeOptions, JournalRule, PathRule, SignaturePolicy};

@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::{Buf, Bytes};
-use dispatcher_core::{Callback, CallbackId, CallbackParts, Timestamp};
+use dispatcher_core::{Callback, CallbackId, CallbackParts, Command, Timestamp};
 use dispatcher_journal::{DecisionRecord, Place};
 use futures_util::Stream;
 use tencent_chat::{Query, inspect, without_signature};
@@ -24,7 +24,7 @@ use warp::{
 };
 
 use crate::{
-    IntakeApp, Outcome, PathRule, body,
+    CallbackOutcome, IntakeApp, Outcome, PathRule, body,
     connection::{Connection, Late},
     identity::identity,
     refusal::{self, Refusal, Refused},
@@ -77,13 +77,16 @@ where
 {
     let mut body = pin!(body);
     let begun = Instant::now();
-    let mut request = Request { connection: &connection, rules: &rules, begun, app: None, is_read: false };
+    let mut request =
+        Request { connection: &connection, rules: &rules, begun, app: None, command: None, is_read: false };
     let response = match request.answer(&head, body.as_mut()).await {
         Ok((outcome, reply)) => {
             connection.worker.tally.count(outcome);
+            request.count(CallbackOutcome::of(outcome));
             reply.map_or_else(refusal::ok, refusal::json)
         }
         Err(refused) => {
+            request.count(Some(CallbackOutcome::Refused));
             // What is there of the body costs nothing; for the rest nobody waits.
             let is_read = request.is_read || poll_fn(|cx| Poll::Ready(body::is_over(body.as_mut(), cx))).await;
             connection.leave_unread(!is_read);
@@ -106,7 +109,8 @@ struct Request<'c> {
     rules: &'c Rules,
     begun: Instant, // When its head was there.
     app: Option<&'c IntakeApp>,
-    is_read: bool, // Its body was read to the end.
+    command: Option<Command>, // Of a callback that is verified.
+    is_read: bool,            // Its body was read to the end.
 }
 
 impl<'c> Request<'c> {
@@ -122,6 +126,7 @@ impl<'c> Request<'c> {
         };
         let app = self.verify(&query)?;
         let command = verify::command(command)?;
+        self.command = Some(command.clone());
 
         let rules = self.rules;
         let read = body::read(body.as_mut(), head.length, rules.options.body_limit);
@@ -151,6 +156,13 @@ impl<'c> Request<'c> {
         match wants_decision {
             true => Ok(self.decide(callback, is_journaled).await),
             false => self.acknowledge(callback).await.map(plain),
+        }
+    }
+
+    /// Counts a callback that was verified by its app and command.
+    fn count(&self, outcome: Option<CallbackOutcome>) {
+        if let (Some(outcome), Some(app), Some(command)) = (outcome, self.app, &self.command) {
+            self.rules.counts.count(app.app.sdk_app_id(), command, outcome, Timestamp::now());
         }
     }
 

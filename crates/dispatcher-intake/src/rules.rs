@@ -5,7 +5,10 @@ use std::sync::Arc;
 use dispatcher_decider::Deciders;
 use hyper::server::conn::http1;
 
-use crate::{CommandRule, IntakeApp, IntakeOptions, StartError, clock::Limits, policy::Policy, verify::Apps};
+use crate::{
+    CommandRule, IntakeApp, IntakeOptions, StartError, app_counts::AppCounts, clock::Limits, counters::Tally,
+    policy::Policy, verify::Apps,
+};
 
 /// Everything that is configured and that a request or a connection looks at. Each worker has a copy of its own, so that
 /// counting who holds it is nothing that workers share.
@@ -15,6 +18,7 @@ pub(crate) struct Rules {
     pub(crate) limits: Limits,
     pub(crate) http: http1::Builder, // For connections that begin under these rules.
     pub(crate) apps: Arc<Apps>,
+    pub(crate) counts: AppCounts,
     pub(crate) policy: Arc<Policy>,
     pub(crate) deciders: Deciders,
 }
@@ -36,9 +40,16 @@ impl Rules {
             limits: Limits::new(&options),
             http,
             apps: Arc::new(Apps::new(apps)?),
+            counts: AppCounts::default(),
             policy: Arc::new(Policy::new(commands)),
             deciders,
             options,
         })
+    }
+
+    /// These, for the worker that counts here.
+    pub(crate) fn counted_in(mut self, tally: &Tally) -> Rules {
+        self.counts = tally.apps.of(self.apps.all());
+        self
     }
 }

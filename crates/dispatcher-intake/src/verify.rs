@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dispatcher_core::{Command, Timestamp};
+use dispatcher_core::{App, Command, Timestamp};
 use tencent_chat::{Query, verify};
 
 use crate::{
@@ -23,6 +23,11 @@ impl Apps {
             return Err(StartError::NoToken(app.app.sdk_app_id()));
         }
         Ok(Apps(apps))
+    }
+
+    /// All of them.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &App> {
+        self.0.iter().map(|app| &app.app)
     }
 
     /// The app that `SdkAppid` names.
@@ -96,7 +101,7 @@ fn number(text: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use dispatcher_core::{App, Secret};
+    use dispatcher_core::Secret;
     use tencent_chat::query_string;
 
     use super::*;

@@ -7,7 +7,7 @@ use std::{
     net::{SocketAddr, TcpStream},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
@@ -65,7 +65,6 @@ pub(crate) struct Worker {
     rules: ArcSwap<Rules>,
     started: Instant,
     now: AtomicU64, // Milliseconds since `started`, as of the last look at the clocks.
-    n_connections: AtomicUsize,
     // Locked when a connection comes or goes and at each look, by this worker's thread alone.
     connections: Mutex<HashMap<u64, Arc<Connection>>>,
     emptied: Notify,
@@ -73,14 +72,14 @@ pub(crate) struct Worker {
 
 impl Worker {
     pub(crate) fn new(common: Arc<Common>, rules: Rules, port: Port) -> Worker {
+        let tally = Arc::<Tally>::default();
         Worker {
             common,
             port,
-            tally: Arc::default(),
-            rules: ArcSwap::from_pointee(rules),
+            rules: ArcSwap::from_pointee(rules.counted_in(&tally)),
+            tally,
             started: Instant::now(),
             now: AtomicU64::new(0),
-            n_connections: AtomicUsize::new(0),
             connections: Mutex::default(),
             emptied: Notify::new(),
         }
@@ -120,7 +119,7 @@ impl Worker {
 
     /// Gives whatever begins from now on other rules.
     pub(crate) fn replace(&self, rules: Rules) {
-        self.rules.store(Arc::new(rules));
+        self.rules.store(Arc::new(rules.counted_in(&self.tally)));
     }
 
     /// The time, in milliseconds, as of the last look at the clocks.
@@ -130,17 +129,17 @@ impl Worker {
 
     /// How many connections it has, with those on their way to it.
     pub(crate) fn n_connections(&self) -> usize {
-        self.n_connections.load(Relaxed)
+        self.tally.n_connections.load(Relaxed)
     }
 
     /// Counts a connection that is on its way.
     pub(crate) fn expect(&self) {
-        self.n_connections.fetch_add(1, Relaxed);
+        self.tally.n_connections.fetch_add(1, Relaxed);
     }
 
     /// Takes back [`expect`](Worker::expect), or the connection's being there.
     pub(crate) fn forget(&self, id: u64) {
-        self.n_connections.fetch_sub(1, Relaxed);
+        self.tally.n_connections.fetch_sub(1, Relaxed);
         let mut connections = self.connections();
         connections.remove(&id);
         if connections.is_empty() {

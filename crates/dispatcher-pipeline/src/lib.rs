@@ -15,6 +15,7 @@
 mod backoff;
 mod consumer;
 mod crew;
+mod failures;
 mod handle;
 mod handler;
 mod health;
@@ -34,6 +35,7 @@ mod window;
 mod worker;
 
 pub use backoff::Backoff;
+pub use failures::Failures;
 pub use handle::{ControlError, PipelineHandle};
 pub use health::State;
 pub use options::ConsumerOptions;

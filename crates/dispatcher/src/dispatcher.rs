@@ -8,11 +8,13 @@ use dispatcher_core::Timestamp;
 use dispatcher_decider::Deciders;
 use dispatcher_intake::Intake;
 use dispatcher_journal::{Journal, JournalError, Stream};
+use dispatcher_observe::Observer;
 use dispatcher_pipeline::{ConsumerStatus, Pipeline};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::{
+    observing,
     setup::setup,
     wiring::{apps, deciders, default_decisions, handlers, intake_options, journal_options, rules, sinks, start},
 };
@@ -25,6 +27,7 @@ const LAST_COMMIT: Duration = Duration::from_secs(2);
 pub struct Dispatcher {
     /// First, so that nobody asks for what is being dropped.
     control: Option<Server>,
+    observer: Option<Observer>,
     intake: Intake,
     deciders: Deciders,
     pipeline: Pipeline,
@@ -46,6 +49,7 @@ impl Dispatcher {
             let what = format!("cannot listen on {listen}: {err}; stop the other program or choose another port");
             StartError(config.finding("intake.listen", what))
         })?;
+        let observe = observing::listener(&config).map_err(StartError)?;
         let journal = Journal::open(journal_options(&config))
             .map_err(|err| StartError(config.finding("journal.path", err.to_string())))?;
         keep_places(&config, &journal).map_err(|err| StartError(config.finding("journal.path", err.to_string())))?;
@@ -59,6 +63,10 @@ impl Dispatcher {
         let (options, apps, rules) = (intake_options(&config), apps(&config), rules(&config));
         let intake = Intake::start(listener, options, apps, rules, &journal, deciders.clone())
             .map_err(|err| StartError(config.finding("intake", err.to_string())))?;
+        let observer = observe
+            .map(|listener| observing::start(&config, listener, &intake, &deciders, &journal, &pipeline))
+            .transpose()
+            .map_err(StartError)?;
         let counters = intake.counters();
         let live = Live {
             listen: intake.local_addr().to_string(),
@@ -72,13 +80,20 @@ impl Dispatcher {
             let socket = socket_path(path);
             warn!(%err, socket = %socket.display(), "the command line cannot ask this dispatcher; all else works");
         });
-        Ok(Dispatcher { control: control.ok(), intake, deciders, pipeline, journal, drain: config.intake.drain.get() })
+        let (control, drain) = (control.ok(), config.intake.drain.get());
+        Ok(Dispatcher { control, observer, intake, deciders, pipeline, journal, drain })
     }
 
     /// Where it listens: the configured address, with the port that the system chose if that was 0.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.intake.local_addr()
+    }
+
+    /// Where metrics and health are, if `[observe] listen` says so.
+    #[must_use]
+    pub fn observe_addr(&self) -> Option<SocketAddr> {
+        self.observer.as_ref().map(Observer::local_addr)
     }
 
     /// Those that decide.
@@ -96,6 +111,7 @@ impl Dispatcher {
     /// every request was answered. What handlers and sinks did not finish is in the journal and goes on at the next start.
     pub async fn drain(self) -> bool {
         let until = Instant::now() + self.drain;
+        self.observer.iter().for_each(Observer::drain);
         let counters = self.intake.counters();
         // The intake leaves some of the time to those behind it.
         let report = self.intake.drain(self.drain.saturating_sub(LAST_COMMIT).max(self.drain / 2)).await;
@@ -107,10 +123,10 @@ impl Dispatcher {
         self.deciders.drain(left.saturating_sub(LAST_COMMIT) / 2).await;
         let left = until.saturating_duration_since(Instant::now());
         self.pipeline.drain(left.saturating_sub(LAST_COMMIT)).await;
-        let (journal, control) = (self.journal, self.control);
+        let (journal, control, observer) = (self.journal, self.control, self.observer);
         // Closing waits for the last commit, which is a matter of the disk. Until then it can be asked how it is.
         let closed = tokio::task::spawn_blocking(move || {
-            drop(control);
+            drop((control, observer));
             journal.close();
         });
         let closed = closed.await;
