@@ -114,6 +114,7 @@ pub(crate) fn log(facts: &[Fact]) {
         version = env!("CARGO_PKG_VERSION"),
         configuration = all("configuration"),
         callbacks = all("callbacks"),
+        metrics = all("metrics"),
         apps = all("apps"),
         journal = all("journal"),
         handlers = all("handlers"),
