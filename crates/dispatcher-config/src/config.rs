@@ -7,11 +7,12 @@ use std::{
 };
 
 use dispatcher_core::{ByteSize, CheckContext, Registry, Takes, TimeSpan};
+use dispatcher_tls::Tls;
 use serde_json::{Map, Value};
 
 use crate::{
     AppSection, CommandRule, DefaultDecision, Finding, Findings, HandlerInstance, IntakeSection, JournalRule,
-    JournalSection, LogSection, ObserveSection, SignaturePolicy, SinkInstance, decide,
+    JournalSection, LogSection, ObserveSection, SignaturePolicy, SinkInstance, TlsSection, decide,
     decode::{self, suggest},
     key_path::KeyPath,
     plugins,
@@ -26,6 +27,13 @@ const SOONEST_ANSWER: Duration = Duration::from_millis(50);
 /// Below, the store's own log and the newest rows would be most of it.
 const SMALLEST_JOURNAL: ByteSize = ByteSize::mib(16);
 const MAX_CONNECTIONS: usize = 1_000_000;
+/// What a callback's request needs, and more than any has.
+const SMALLEST_HEAD: ByteSize = ByteSize::kib(1);
+const LARGEST_HEAD: ByteSize = ByteSize::mib(1);
+const SMALLEST_QUERY: ByteSize = ByteSize::kib(1);
+const HEADERS: (usize, usize) = (16, 1000);
+/// Readers of JSON take no more than 127.
+const DEPTHS: (usize, usize) = (16, 127);
 pub(crate) const MAX_THREADS: usize = 1024;
 
 /// What `dispatcher.toml` says, checked.
@@ -33,6 +41,8 @@ pub(crate) const MAX_THREADS: usize = 1024;
 pub struct Config {
     /// `[intake]`.
     pub intake: IntakeSection,
+    /// What `[intake] tls` names, read.
+    pub tls: Option<Tls>,
     /// `[[apps]]`; at least one, no name and no SDKAppID twice.
     pub apps: Vec<AppSection>,
     /// `[commands."PATTERN"]`.
@@ -128,9 +138,10 @@ impl Reader<'_> {
         let apps = self.apps();
         let commands = self.commands();
         let journal: Option<JournalSection> = self.section("journal");
-        if let Some(intake) = &intake {
+        let tls = intake.as_ref().and_then(|intake| {
             self.check_intake(intake, &apps);
-        }
+            self.tls(intake.tls.as_ref()?)
+        });
         if let (Some(observe), Some(intake)) = (&observe, &intake) {
             self.check_observe(observe, intake);
         }
@@ -157,7 +168,8 @@ impl Reader<'_> {
         self.check_references(&references, &sink_names, &apps, &handlers);
         self.check_what_sinks_take(&handlers, &sinks);
         let (log, observe, intake, journal) = (log?, observe?, intake?, journal?);
-        Some(Config { intake, apps, commands, journal, handlers, sinks, observe, log, warnings: vec![], places: None })
+        let warnings = vec![];
+        Some(Config { intake, tls, apps, commands, journal, handlers, sinks, observe, log, warnings, places: None })
     }
 
     fn table(&mut self, path: &KeyPath, value: Option<Value>) -> Option<Map<String, Value>> {
@@ -197,6 +209,7 @@ impl Reader<'_> {
             let Some(table) = self.table(&path, Some(section)) else { continue };
             let Some(app) = decode::section::<AppSection>(self.source, &path, table) else { continue };
             self.check_app(&path, &app, &apps);
+            self.check_sources(&path, &app);
             apps.push(app);
         }
         apps
@@ -231,6 +244,13 @@ impl Reader<'_> {
                 let what = format!("{n} tokens; an app has one, or two while one replaces the other");
                 self.source.error(&path.key("tokens"), what);
             }
+        }
+    }
+
+    fn check_sources(&mut self, path: &KeyPath, app: &AppSection) {
+        if app.allow_from.as_ref().is_some_and(Vec::is_empty) {
+            let what = "an empty list lets nobody in; write networks such as \"203.0.113.0/24\", or leave this key out";
+            self.source.error(&path.key("allow_from"), what);
         }
     }
 
@@ -312,6 +332,24 @@ impl Reader<'_> {
         if intake.threads.is_some_and(|threads| threads.get() > MAX_THREADS) {
             self.source.error(&path.key("threads"), format!("more than help; write {MAX_THREADS} at most"));
         }
+        let (head, query) = (intake.header_limit, intake.query_limit);
+        if !(SMALLEST_HEAD..=LARGEST_HEAD).contains(&head) {
+            let what = format!("write \"{SMALLEST_HEAD}\" to \"{LARGEST_HEAD}\", or leave this key out");
+            self.source.error(&path.key("header_limit"), what);
+        } else if query < SMALLEST_QUERY || query > head {
+            let what =
+                format!("write \"{SMALLEST_QUERY}\" or more, and no more than header_limit, which is \"{head}\"");
+            self.source.error(&path.key("query_limit"), what);
+        }
+        for (key, value, (least, most)) in [
+            ("max_headers", intake.max_headers, HEADERS),
+            ("json_depth", intake.json_depth, DEPTHS),
+            ("max_in_flight", intake.max_in_flight, (1, MAX_CONNECTIONS)),
+        ] {
+            if !(least..=most).contains(&value.get()) {
+                self.source.error(&path.key(key), format!("write {least} to {most}, or leave this key out"));
+            }
+        }
         for (key, is_zero) in [
             ("freshness", intake.freshness.get().is_zero()),
             ("header_within", intake.header_within.get().is_zero()),
@@ -342,6 +380,20 @@ impl Reader<'_> {
             let what = "is [intake] listen as well, where strangers get in; write another port";
             self.source.error(&root().key("observe").key("listen"), what);
         }
+    }
+
+    fn tls(&mut self, section: &TlsSection) -> Option<Tls> {
+        let path = root().key("intake").key("tls");
+        if section.client_auth.is_some() && section.client_ca.is_none() {
+            let what = "there is nothing to judge clients by; write client_ca = \"…\" too, or leave this key out";
+            self.source.error(&path.key("client_auth"), what);
+        }
+        let loaded = section.files().load();
+        loaded
+            .map_err(|errors| {
+                errors.into_iter().for_each(|err| self.source.error(&path.key(err.file.name()), err.message))
+            })
+            .ok()
     }
 
     fn check_journal_path(&mut self, journal: &JournalSection) {

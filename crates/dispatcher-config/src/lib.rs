@@ -23,6 +23,6 @@ pub use limit::Limit;
 pub use plugins::{HandlerInstance, SinkInstance};
 pub use run::{BackoffSettings, Order, RunSettings, StartAt};
 pub use sections::{
-    AppSection, CommandRule, DedupeSection, IntakeSection, JournalRule, JournalSection, LogFormat, LogLevel,
-    LogSection, ObserveSection, SignaturePolicy, Sync, WhenBlocked,
+    AppSection, ClientAuth, CommandRule, DedupeSection, IntakeSection, JournalRule, JournalSection, LogFormat,
+    LogLevel, LogSection, ObserveSection, SignaturePolicy, Sync, TlsSection, WhenBlocked, WhenNotDurable,
 };

@@ -121,6 +121,12 @@ impl fmt::Display for Rate {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidUnit(String);
 
+impl InvalidUnit {
+    pub(crate) fn new(what: String) -> InvalidUnit {
+        InvalidUnit(what)
+    }
+}
+
 impl fmt::Display for InvalidUnit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

@@ -110,6 +110,12 @@ impl Clock {
         self.enter(Phase::Serving, now);
     }
 
+    /// The request that is being served has this long after all, from its head.
+    pub(crate) fn extend(&self, answer_within: u64) {
+        self.answer_within.store(answer_within, Relaxed);
+        self.answer_due.store(false, Relaxed);
+    }
+
     /// A reply is ready to be sent, or the peer to be told that there are no more.
     pub(crate) fn reply(&self, now: u64) {
         self.enter(Phase::Replying, now);

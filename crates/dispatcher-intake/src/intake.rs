@@ -3,7 +3,10 @@
 use std::{
     fmt, io,
     net::{SocketAddr, TcpListener},
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -17,8 +20,10 @@ use tokio::{
 
 use crate::{
     CommandRule, Counters, IntakeApp, IntakeOptions,
-    accept::{Hand, accept},
+    accept::{Door, Hand, accept},
+    counters::Tally,
     places::Places,
+    replay_window::ReplayWindow,
     rules::Rules,
     worker::{Common, Steady, Worker},
 };
@@ -32,6 +37,7 @@ pub struct Intake {
     local_addr: SocketAddr,
     counters: Arc<Counters>,
     workers: Vec<Arc<Worker>>,
+    common: Arc<Common>,
     places: Arc<Places>,
     stop: oneshot::Sender<()>,
     drain_until: Arc<OnceLock<Instant>>,
@@ -62,10 +68,15 @@ impl Intake {
         let local_addr = listener.local_addr()?;
         listener.set_nonblocking(true)?;
         let n_threads = options.threads.max(1);
-        let places = Arc::new(Places::new(options.max_connections));
-        let rules = Rules::new(options, apps, commands, deciders)?;
-        let common =
-            Arc::new(Common { journal: journal.clone(), appends: Steady::working(), records: Steady::working() });
+        let places = Arc::new(Places::new(&options));
+        let rules = Rules::new(options, apps, commands, deciders, n_threads)?;
+        let common = Arc::new(Common {
+            journal: journal.clone(),
+            appends: Steady::working(),
+            records: Steady::working(),
+            replays: ReplayWindow::new(),
+            is_lingering: AtomicBool::new(false),
+        });
 
         let drain_until = Arc::new(OnceLock::new());
         let (mut hands, mut ended, mut threads) = (Vec::new(), Vec::new(), Vec::new());
@@ -86,8 +97,11 @@ impl Intake {
                 let _ = end.send(worker.run(&runtime, accepted, drain_within));
             })?);
         }
+        let at_the_door = Arc::new(Tally::default());
         let workers: Vec<Arc<Worker>> = hands.iter().map(|hand| hand.worker.clone()).collect();
-        let counters = Arc::new(Counters::new(workers.iter().map(|worker| worker.tally.clone()).collect()));
+        let counters = Arc::new(Counters::new(
+            workers.iter().map(|worker| worker.tally.clone()).chain([at_the_door.clone()]).collect(),
+        ));
 
         let (stop, stopped) = oneshot::channel();
         let runtime = runtime()?;
@@ -97,9 +111,9 @@ impl Intake {
         };
         let seats = places.clone();
         threads.push(spawn("intake-accept", move || {
-            runtime.block_on(accept(listener, hands, seats, stopped));
+            runtime.block_on(accept(listener, hands, Door { places: seats, tally: at_the_door }, stopped));
         })?);
-        Ok(Intake { local_addr, counters, workers, places, stop, drain_until, ended, threads })
+        Ok(Intake { local_addr, counters, workers, common, places, stop, drain_until, ended, threads })
     }
 
     /// Replaces all that it goes by. Requests that have begun keep what they began with, their deciders included, and
@@ -115,10 +129,9 @@ impl Intake {
         commands: Vec<CommandRule>,
         deciders: Deciders,
     ) -> Result<(), StartError> {
-        let max_connections = options.max_connections;
-        let rules = Rules::new(options, apps, commands, deciders)?;
+        let rules = Rules::new(options, apps, commands, deciders, self.workers.len())?;
         self.workers.iter().for_each(|worker| worker.replace(rules.clone()));
-        self.places.set_limit(max_connections);
+        self.places.replace(&rules.options);
         Ok(())
     }
 
@@ -132,6 +145,12 @@ impl Intake {
     #[must_use]
     pub fn counters(&self) -> Arc<Counters> {
         self.counters.clone()
+    }
+
+    /// From now on each answer is the last of its connection, and says so; connections are accepted as before. For the time
+    /// that whoever sends here needs to notice that it is to send elsewhere. There is no way back.
+    pub fn linger(&self) {
+        self.common.is_lingering.store(true, Relaxed);
     }
 
     /// Stops accepting, closes what is idle, and waits until the requests that are there are answered, at most

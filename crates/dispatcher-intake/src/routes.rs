@@ -5,33 +5,40 @@
 use std::{
     convert::Infallible,
     future::{poll_fn, ready},
+    hash::Hash,
     pin::{Pin, pin},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::Relaxed},
     task::Poll,
     time::Instant,
 };
 
 use bytes::{Buf, Bytes};
 use dispatcher_core::{Callback, CallbackId, CallbackParts, Command, Timestamp};
-use dispatcher_journal::{DecisionRecord, Place};
+use dispatcher_journal::{AppendError, Appended, DecisionRecord, Place};
 use futures_util::Stream;
 use tencent_chat::{Query, inspect, without_signature};
 use tracing::{debug, info, warn};
 use warp::{
     Filter, Rejection,
     filters::path::FullPath,
-    http::{Method, Response},
+    http::{HeaderValue, Method, Response, header},
 };
 
 use crate::{
-    CallbackOutcome, IntakeApp, Outcome, PathRule, body,
+    CallbackOutcome, IntakeApp, Outcome, PathRule, Road, WhenNotDurable, body,
     connection::{Connection, Late},
+    depth,
     identity::identity,
     refusal::{self, Refusal, Refused},
     rules::Rules,
-    verify,
-    worker::Worker,
+    source::{self, Forwarded},
+    verify::{self, Signed},
+    worker::{InFlight, Worker},
 };
+
+/// How long a request whose callback could not be stored is held, in milliseconds from its head: well past the two seconds
+/// that Tencent waits.
+const HOLD: u64 = 5_000;
 
 /// Answers the requests of one connection.
 ///
@@ -46,10 +53,11 @@ pub(crate) fn routes(
         .and(warp::path::full())
         .and(query)
         .and(warp::header::optional("content-length"))
+        .and(warp::ext::optional())
         .and(warp::body::stream())
-        .then(move |method, path, query, length, body| {
+        .then(move |method, path, query, length, forwarded, body| {
             let rules = connection.serve();
-            answer(connection.clone(), rules, Head { method, path, query, length }, body)
+            answer(connection.clone(), rules, Head { method, path, query, length, forwarded }, body)
         })
         // What the filters themselves reject: headers that hyper takes and warp does not.
         .recover(move |_: Rejection| {
@@ -68,6 +76,7 @@ struct Head {
     path: FullPath,
     query: String,
     length: Option<u64>,
+    forwarded: Option<Forwarded>,
 }
 
 async fn answer<S, B>(connection: Arc<Connection>, rules: Arc<Rules>, head: Head, body: S) -> Response<Bytes>
@@ -77,9 +86,17 @@ where
 {
     let mut body = pin!(body);
     let begun = Instant::now();
-    let mut request =
-        Request { connection: &connection, rules: &rules, begun, app: None, command: None, is_read: false };
-    let response = match request.answer(&head, body.as_mut()).await {
+    let mut request = Request {
+        connection: &connection,
+        rules: &rules,
+        begun,
+        app: None,
+        signed: None,
+        command: None,
+        road: None,
+        is_read: false,
+    };
+    let mut response = match request.answer(&head, body.as_mut()).await {
         Ok((outcome, reply)) => {
             connection.worker.tally.count(outcome);
             request.count(CallbackOutcome::of(outcome));
@@ -93,6 +110,13 @@ where
             refuse(&connection, request.app, &refused)
         }
     };
+    let worker = &connection.worker;
+    if let Some(road) = request.road {
+        worker.tally.answered_in(road, begun.elapsed());
+    }
+    if worker.common.is_lingering.load(Relaxed) {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     connection.reply();
     response
 }
@@ -110,6 +134,8 @@ struct Request<'c> {
     begun: Instant, // When its head was there.
     app: Option<&'c IntakeApp>,
     command: Option<Command>, // Of a callback that is verified.
+    signed: Option<Signed>,   // If it is, and was looked at.
+    road: Option<Road>,       // Of a callback that is verified.
     is_read: bool,            // Its body was read to the end.
 }
 
@@ -122,25 +148,34 @@ impl<'c> Request<'c> {
         self.check_head(head)?;
         let query = Query::parse(&head.query)?;
         let Some(command) = query.command.as_deref() else {
-            return self.probe(&query, body).await.map(plain);
+            return self.probe(head, &query, body).await.map(plain);
         };
-        let app = self.verify(&query)?;
+        let app = self.verify(head, &query)?;
         let command = verify::command(command)?;
         self.command = Some(command.clone());
+        self.road = Some(if command.wants_decision() { Road::Before } else { Road::After });
+        let _in_flight = self.begin(&command)?;
 
         let rules = self.rules;
         let read = body::read(body.as_mut(), head.length, rules.options.body_limit);
         let body = self.connection.within(read).await.map_err(body_late)??;
         self.is_read = true;
         let envelope = inspect(&body, command.as_str())?;
-        let is_journaled = rules.policy.is_journaled(&command);
-        if !is_journaled && !command.wants_decision() {
-            return Ok(plain(Outcome::NotJournaled));
+        if depth::is_deeper(&body, rules.options.json_depth) {
+            let limit = rules.options.json_depth;
+            return Err(Refusal::TooDeep.because(format!(
+                "the body has more than {limit} objects and arrays within each other; raise [intake] json_depth"
+            )));
         }
-
+        let is_journaled = rules.policy.is_journaled(&command);
         let tells_apart = envelope.tells_apart || query.request_id.is_some();
         let identity =
             tells_apart.then(|| identity(app.app.sdk_app_id(), &command, query.request_id.as_deref(), &body));
+        let unidentified = identity.is_none().then_some((command.as_str(), &body));
+        self.check_replay(app.app.sdk_app_id(), (identity, unidentified))?;
+        if !is_journaled && !command.wants_decision() {
+            return Ok(plain(Outcome::NotJournaled));
+        }
         let wants_decision = command.wants_decision();
         let callback = Callback::new(CallbackParts {
             id: CallbackId::mint(),
@@ -183,18 +218,52 @@ impl<'c> Request<'c> {
         Ok(())
     }
 
-    fn verify(&mut self, query: &Query<'_>) -> Result<&'c IntakeApp, Refused> {
+    /// Notes whether the signature came with another callback before.
+    fn check_replay(&self, app: u64, callback: impl Hash) -> Result<(), Refused> {
+        let worker = &self.connection.worker;
+        let Some(signed) = self.signed else { return Ok(()) };
+        if !worker.common.replays.is_another((app, signed.token), signed.second, callback) {
+            return Ok(());
+        }
+        worker.tally.count(Outcome::SignatureReused);
+        match self.rules.options.strict_replay {
+            false => Ok(()),
+            true => Err(Refusal::SignatureReused
+                .because("Sign and RequestTime came with another callback before; see [intake] strict_replay")),
+        }
+    }
+
+    fn begin(&self, command: &Command) -> Result<InFlight<'c>, Refused> {
+        // Bounded by the connections: each has one request at a time.
+        let limit = if command.wants_decision() { usize::MAX } else { self.rules.max_in_flight };
+        self.connection.worker.begin(limit).ok_or_else(|| {
+            Refusal::TooBusy.because("too many callbacks are being answered at this time; send it again later")
+        })
+    }
+
+    fn verify(&mut self, head: &Head, query: &Query<'_>) -> Result<&'c IntakeApp, Refused> {
         let rules = self.rules;
         let app = rules.apps.find(query)?;
         self.app = Some(app);
-        verify::check_signature(app, query, Timestamp::now(), rules.options.freshness)?;
+        if !app.allow_from.is_empty() {
+            let trusted = &rules.options.trusted_proxies;
+            let client = source::client(self.connection.peer.ip(), trusted, head.forwarded.as_ref());
+            verify::check_source(app, client)?;
+        }
+        self.signed = verify::check_signature(app, query)?;
+        if let Some(signed) = &self.signed {
+            let now = Timestamp::now();
+            self.connection.worker.tally.skewed_by(signed.behind(now));
+            rules.tokens.count(app.app.sdk_app_id(), signed.token);
+            verify::check_freshness(signed, now, rules.options.freshness)?;
+        }
         self.connection.trust();
         Ok(app)
     }
 
     /// A request without a command. With an empty body it is a console that tries out the URL – what that sends is not
     /// documented, so nothing else is asked of it – and otherwise a callback that lacks its command.
-    async fn probe<S, B>(&mut self, query: &Query<'_>, mut body: Pin<&mut S>) -> Result<Outcome, Refused>
+    async fn probe<S, B>(&mut self, head: &Head, query: &Query<'_>, mut body: Pin<&mut S>) -> Result<Outcome, Refused>
     where
         S: Stream<Item = Result<B, warp::Error>>,
         B: Buf,
@@ -203,7 +272,7 @@ impl<'c> Request<'c> {
         if !is_empty {
             // For a body whose length is yet to be seen nobody waits who has not been verified, and nothing is read
             // of it: who sends a body in chunks is no console.
-            self.verify(query)?;
+            self.verify(head, query)?;
             return Err(Refusal::CommandMissing.because(
                 "query parameter CallbackCommand is missing; only an empty body, as a console may send, does without",
             ));
@@ -231,13 +300,10 @@ impl<'c> Request<'c> {
     /// Answers an after callback, once it is durable.
     async fn acknowledge(&self, callback: Callback) -> Result<Outcome, Refused> {
         let worker = &self.connection.worker;
-        let appended = match self.connection.within(worker.port.append(callback)).await {
-            Ok(Ok(_)) => Ok(Outcome::Accepted),
-            Ok(Err(err)) => Err(Refused::from(err)),
-            Err(Late) => {
-                Err(Refusal::JournalLate.because("the journal did not store the callback in time; send it again later"))
-            }
-        };
+        let mut append = pin!(worker.port.append(callback));
+        let stored = self.connection.within(append.as_mut()).await;
+        let is_late = stored.is_err();
+        let appended = accepted(stored);
         if worker.common.appends.change(appended.is_ok()) {
             match &appended {
                 Ok(_) => info!("the journal stores callbacks again"),
@@ -247,7 +313,26 @@ impl<'c> Request<'c> {
                 ),
             }
         }
+        if appended.is_ok() || self.rules.options.when_not_durable == WhenNotDurable::Refuse {
+            return appended;
+        }
+        worker.tally.count(Outcome::Held);
+        if is_late {
+            self.connection.extend(HOLD);
+            return accepted(self.connection.within(append).await);
+        }
+        self.connection.hold(HOLD).await;
         appended
+    }
+}
+
+fn accepted(stored: Result<Result<Appended, AppendError>, Late>) -> Result<Outcome, Refused> {
+    match stored {
+        Ok(Ok(_)) => Ok(Outcome::Accepted),
+        Ok(Err(err)) => Err(Refused::from(err)),
+        Err(Late) => {
+            Err(Refusal::JournalLate.because("the journal did not store the callback in time; send it again later"))
+        }
     }
 }
 

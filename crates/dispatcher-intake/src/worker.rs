@@ -7,7 +7,7 @@ use std::{
     net::{SocketAddr, TcpStream},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
@@ -25,6 +25,7 @@ use crate::{
     connection::{Connection, Order, Place, serve},
     counters::Tally,
     places::Seat,
+    replay_window::ReplayWindow,
     rules::Rules,
 };
 
@@ -32,7 +33,9 @@ use crate::{
 pub(crate) struct Common {
     pub(crate) journal: Journal, // For what comes after an answer; callbacks go through the worker's port.
     pub(crate) appends: Steady,  // Whether the last append of an after callback worked.
-    pub(crate) records: Steady,  // Whether the journal took the last record of a before callback.
+    pub(crate) replays: ReplayWindow,
+    pub(crate) is_lingering: AtomicBool, // Whether each answer is to be the last of its connection.
+    pub(crate) records: Steady,          // Whether the journal took the last record of a before callback.
 }
 
 /// Something that works, or does not, and is worth a log line when that changes.
@@ -50,6 +53,15 @@ impl Steady {
     }
 }
 
+/// A callback that is being answered.
+pub(crate) struct InFlight<'w>(&'w AtomicUsize);
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
+
 /// A connection on its way to a worker.
 pub(crate) struct Accepted {
     pub(crate) stream: TcpStream,
@@ -64,7 +76,8 @@ pub(crate) struct Worker {
     pub(crate) tally: Arc<Tally>,
     rules: ArcSwap<Rules>,
     started: Instant,
-    now: AtomicU64, // Milliseconds since `started`, as of the last look at the clocks.
+    now: AtomicU64,           // Milliseconds since `started`, as of the last look at the clocks.
+    n_in_flight: AtomicUsize, // Callbacks that are being answered.
     // Locked when a connection comes or goes and at each look, by this worker's thread alone.
     connections: Mutex<HashMap<u64, Arc<Connection>>>,
     emptied: Notify,
@@ -80,6 +93,7 @@ impl Worker {
             tally,
             started: Instant::now(),
             now: AtomicU64::new(0),
+            n_in_flight: AtomicUsize::new(0),
             connections: Mutex::default(),
             emptied: Notify::new(),
         }
@@ -130,6 +144,15 @@ impl Worker {
     /// How many connections it has, with those on their way to it.
     pub(crate) fn n_connections(&self) -> usize {
         self.tally.n_connections.load(Relaxed)
+    }
+
+    /// Counts a callback that is being answered, until what is returned is dropped, if fewer than `limit` are.
+    pub(crate) fn begin(&self, limit: usize) -> Option<InFlight<'_>> {
+        if self.n_in_flight.load(Relaxed) >= limit {
+            return None;
+        }
+        self.n_in_flight.fetch_add(1, Relaxed);
+        Some(InFlight(&self.n_in_flight))
     }
 
     /// Counts a connection that is on its way.

@@ -1,7 +1,7 @@
 //! What the intake knows.
 
 use dispatcher_core::Timestamp;
-use dispatcher_intake::{Outcome, Refusal};
+use dispatcher_intake::{Outcome, Refusal, Road};
 
 use crate::{names, page::Page, sources::Observed};
 
@@ -17,6 +17,19 @@ pub(crate) fn write(page: &mut Page, observed: &Observed) {
         let since = now.since(app.last.unwrap_or(observed.since));
         page.add(&names::SINCE_LAST, &[("app", name)], since.as_secs_f64());
     }
+    for (road, name) in [(Road::Before, "before"), (Road::After, "after")] {
+        let times = counters.snapshot_answer_times(road);
+        page.histogram(&names::ANSWER, &[("road", name)], times.bounds, &times.counts, times.sum);
+        page.count(&names::LATE_ANSWERS, &[("road", name)], counters.late_answers(road));
+    }
+    let skew = counters.snapshot_clock_skew();
+    page.histogram(&names::SKEW, &[], skew.bounds, &skew.counts, skew.sum);
+    let apps = counters.apps();
+    for token in counters.snapshot_tokens() {
+        let Some(app) = apps.iter().find(|app| app.app.sdk_app_id() == token.sdk_app_id) else { continue };
+        let place = token.token.to_string();
+        page.count(&names::TOKENS, &[("app", app.app.name()), ("token", &place)], token.count);
+    }
     for refusal in Refusal::ALL {
         page.count(&names::REFUSALS, &[("cause", refusal.name())], counters.refused(refusal));
     }
@@ -27,7 +40,14 @@ pub(crate) fn write(page: &mut Page, observed: &Observed) {
             Outcome::Unrecorded => page.count(&names::UNRECORDED, &[("at", "queue")], count),
             Outcome::Probe => page.count(&names::PROBES, &[], count),
             Outcome::Connection => page.count(&names::CONNECTIONS, &[], count),
-            Outcome::HeadLate | Outcome::Idle | Outcome::ReplyUnread | Outcome::NotHttp => {
+            Outcome::Held => page.count(&names::HELD, &[], count),
+            Outcome::SignatureReused => page.count(&names::REUSED, &[], count),
+            Outcome::AddressFull
+            | Outcome::HeadLate
+            | Outcome::Idle
+            | Outcome::ReplyUnread
+            | Outcome::NotHttp
+            | Outcome::TlsFailed => {
                 page.count(&names::CLOSED, &[("cause", outcome.name())], count);
             }
         }

@@ -25,6 +25,30 @@ pub(crate) static REFUSALS: Name =
     name("dispatcher_refusals_total", COUNTER, "Requests that were refused, by cause; those of strangers included.");
 pub(crate) static PROBES: Name =
     name("dispatcher_probes_total", COUNTER, "Requests of a console that tries out the URL.");
+pub(crate) static ANSWER: Name = name(
+    "dispatcher_answer_duration_seconds",
+    HISTOGRAM,
+    "Time from the head of a verified callback to its reply, by what it waits for: a decision (before), or the disk (after).",
+);
+pub(crate) static LATE_ANSWERS: Name =
+    name("dispatcher_late_answers_total", COUNTER, "Answers that took longer than the two seconds that Tencent waits.");
+pub(crate) static SKEW: Name = name(
+    "dispatcher_clock_skew_seconds",
+    HISTOGRAM,
+    "By how much the RequestTime of rightly signed requests was behind the clock of this machine; below zero, ahead of it.",
+);
+pub(crate) static TOKENS: Name = name(
+    "dispatcher_signatures_total",
+    COUNTER,
+    "Rightly signed requests by the place of the token in the list of the app, from 0.",
+);
+pub(crate) static REUSED: Name =
+    name("dispatcher_reused_signatures_total", COUNTER, "Callbacks whose signature came with another callback before.");
+pub(crate) static HELD: Name = name(
+    "dispatcher_held_callbacks_total",
+    COUNTER,
+    "Callbacks that could not be stored in time, and whose requests were kept open past what Tencent waits.",
+);
 pub(crate) static LONGEST: Name = name(
     "dispatcher_longest_decision_seconds",
     GAUGE,

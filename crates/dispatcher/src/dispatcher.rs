@@ -32,6 +32,7 @@ pub struct Dispatcher {
     deciders: Deciders,
     pipeline: Pipeline,
     journal: Journal,
+    linger: Duration,
     drain: Duration,
 }
 
@@ -80,8 +81,16 @@ impl Dispatcher {
             let socket = socket_path(path);
             warn!(%err, socket = %socket.display(), "the command line cannot ask this dispatcher; all else works");
         });
-        let (control, drain) = (control.ok(), config.intake.drain.get());
-        Ok(Dispatcher { control, observer, intake, deciders, pipeline, journal, drain })
+        Ok(Dispatcher {
+            control: control.ok(),
+            observer,
+            intake,
+            deciders,
+            pipeline,
+            journal,
+            linger: config.intake.linger.get(),
+            drain: config.intake.drain.get(),
+        })
     }
 
     /// Where it listens: the configured address, with the port that the system chose if that was 0.
@@ -107,11 +116,16 @@ impl Dispatcher {
         self.pipeline.status()
     }
 
-    /// Stops accepting, finishes what is in flight, commits, and closes the journal, within `[intake] drain`. True if
+    /// Answers for `[intake] linger` more, each answer the last of its connection. Then stops accepting, finishes what is in
+    /// flight, commits, and closes the journal, within `[intake] drain`. True if
     /// every request was answered. What handlers and sinks did not finish is in the journal and goes on at the next start.
     pub async fn drain(self) -> bool {
-        let until = Instant::now() + self.drain;
         self.observer.iter().for_each(Observer::drain);
+        if !self.linger.is_zero() {
+            self.intake.linger();
+            tokio::time::sleep(self.linger).await;
+        }
+        let until = Instant::now() + self.drain;
         let counters = self.intake.counters();
         // The intake leaves some of the time to those behind it.
         let report = self.intake.drain(self.drain.saturating_sub(LAST_COMMIT).max(self.drain / 2)).await;

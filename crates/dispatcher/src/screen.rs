@@ -21,7 +21,8 @@ pub(crate) fn facts(config: &Config, path: &Path, dispatcher: &Dispatcher) -> Ve
     let mut say = |heading: &'static str, line: String| facts.push(Fact { heading, line });
     say("configuration", path.display().to_string());
     let url_path = if config.intake.path == "*" { "/ (any path)" } else { &config.intake.path };
-    say("callbacks", format!("http://{listen}{url_path}, answered within {}", config.intake.answer_within));
+    let scheme = if config.intake.tls.is_some() { "https" } else { "http" };
+    say("callbacks", format!("{scheme}://{listen}{url_path}, answered within {}", config.intake.answer_within));
     if let Some(observe) = dispatcher.observe_addr() {
         say("metrics", format!("http://{observe}/metrics, with /healthz and /readyz"));
     }

@@ -1,7 +1,9 @@
 //! From the configuration to what each part is started with.
 
+use std::num::NonZeroUsize;
+
 use dispatcher_config::{
-    Config, DefaultDecision, Emit, JournalRule, Order, SignaturePolicy, StartAt, Sync, WhenBlocked,
+    Config, DefaultDecision, Emit, JournalRule, Order, SignaturePolicy, StartAt, Sync, WhenBlocked, WhenNotDurable,
 };
 use dispatcher_core::{App, ByteSize, Rate, Takes, TimeSpan};
 use dispatcher_decider::{DeciderInstance, DeciderOptions, DefaultRule, Fallback};
@@ -41,6 +43,19 @@ pub(crate) fn intake_options(config: &Config) -> IntakeOptions {
         header_within: intake.header_within.get(),
         idle: intake.idle.get(),
         max_connections: intake.max_connections.get(),
+        max_connections_per_address: intake.max_connections_per_address.get().map(NonZeroUsize::get),
+        max_in_flight: intake.max_in_flight.get(),
+        trusted_proxies: intake.trusted_proxies.clone(),
+        header_bytes: intake.header_limit.as_usize(),
+        max_headers: intake.max_headers.get(),
+        query_limit: intake.query_limit.as_usize(),
+        json_depth: intake.json_depth.get(),
+        strict_replay: intake.strict_replay,
+        when_not_durable: match intake.when_not_durable {
+            WhenNotDurable::Refuse => dispatcher_intake::WhenNotDurable::Refuse,
+            WhenNotDurable::Hold => dispatcher_intake::WhenNotDurable::Hold,
+        },
+        tls: config.tls.clone(),
         ..IntakeOptions::default()
     };
     if let Some(threads) = intake.threads {
@@ -58,6 +73,7 @@ pub(crate) fn apps(config: &Config) -> Vec<IntakeApp> {
             SignaturePolicy::Optional => dispatcher_intake::SignaturePolicy::Optional,
             SignaturePolicy::Off => dispatcher_intake::SignaturePolicy::Off,
         },
+        allow_from: section.allow_from.clone().unwrap_or_default(),
     };
     config.apps.iter().map(app).collect()
 }

@@ -17,7 +17,7 @@ const BEFORE: &str = "C2C.CallbackBeforeSendMsg";
 
 fn app(token: &str) -> IntakeApp {
     let tokens = vec![Secret::new(token).unwrap()];
-    IntakeApp { app: App::new(APP, "main"), tokens, signature: SignaturePolicy::Required }
+    IntakeApp { app: App::new(APP, "main"), tokens, signature: SignaturePolicy::Required, allow_from: vec![] }
 }
 
 fn nobody() -> Deciders {
