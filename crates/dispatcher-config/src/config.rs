@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     AppSection, CommandRule, DefaultDecision, Finding, Findings, HandlerInstance, IntakeSection, JournalRule,
-    JournalSection, LogSection, ReloadSection, SignaturePolicy, SinkInstance, TlsSection, decide,
+    JournalSection, LogSection, ObserveSection, ReloadSection, SignaturePolicy, SinkInstance, TlsSection, decide,
     decode::{self, suggest},
     fingerprint::{contents_of, fingerprint, secret_files},
     key_path::KeyPath,
@@ -56,6 +56,8 @@ pub struct Config {
     pub handlers: Vec<HandlerInstance>,
     /// `[sinks.<name>]`, by name.
     pub sinks: Vec<SinkInstance>,
+    /// `[observe]`.
+    pub observe: ObserveSection,
     /// `[log]`.
     pub log: LogSection,
     /// `[reload]`.
@@ -132,7 +134,8 @@ impl Config {
     }
 }
 
-const SECTIONS: [&str; 8] = ["apps", "commands", "handlers", "intake", "journal", "log", "reload", "sinks"];
+const SECTIONS: [&str; 9] =
+    ["apps", "commands", "handlers", "intake", "journal", "log", "observe", "reload", "sinks"];
 
 struct Reader<'a> {
     source: &'a mut Source,
@@ -156,6 +159,7 @@ impl Reader<'_> {
         if let Some(reload) = &reload {
             self.check_reload(reload);
         }
+        let observe: Option<ObserveSection> = self.section("observe");
         let intake: Option<IntakeSection> = self.section("intake");
         let apps = self.apps();
         let commands = self.commands();
@@ -164,6 +168,9 @@ impl Reader<'_> {
             self.check_intake(intake, &apps);
             self.tls(intake.tls.as_ref()?)
         });
+        if let (Some(observe), Some(intake)) = (&observe, &intake) {
+            self.check_observe(observe, intake);
+        }
         if let Some(journal) = &journal {
             self.check_journal_path(journal);
             self.check_retention(journal);
@@ -187,7 +194,7 @@ impl Reader<'_> {
         self.check_references(&references, &sink_names, &apps, &handlers);
         self.check_what_sinks_take(&handlers, &sinks);
         self.check_what_is_recorded(&handlers, &commands);
-        let (log, reload, intake, journal) = (log?, reload?, intake?, journal?);
+        let (log, observe, reload, intake, journal) = (log?, observe?, reload?, intake?, journal?);
         files.extend(handlers.iter().flat_map(|handler| handler.settings.files()));
         files.extend(sinks.iter().flat_map(|sink| sink.settings.files()));
         if let Some(tls) = &intake.tls {
@@ -207,6 +214,7 @@ impl Reader<'_> {
             journal,
             handlers,
             sinks,
+            observe,
             log,
             reload,
             files,
@@ -415,6 +423,14 @@ impl Reader<'_> {
                 let at = root().key("apps").index(idx).key("signature");
                 self.source.error(&at, what);
             }
+        }
+    }
+
+    fn check_observe(&mut self, observe: &ObserveSection, intake: &IntakeSection) {
+        let Some(listen) = observe.listen.filter(|listen| listen.port() != 0) else { return };
+        if listen == intake.listen {
+            let what = "is [intake] listen as well, where strangers get in; write another port";
+            self.source.error(&root().key("observe").key("listen"), what);
         }
     }
 

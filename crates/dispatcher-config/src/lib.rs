@@ -26,5 +26,5 @@ pub use plugins::{HandlerInstance, SinkInstance};
 pub use run::{BackoffSettings, Order, RunSettings, StartAt};
 pub use sections::{
     AppSection, ClientAuth, CommandRule, DedupeSection, IntakeSection, JournalRule, JournalSection, LogFormat,
-    LogLevel, LogSection, ReloadSection, SignaturePolicy, Sync, TlsSection, WhenBlocked, WhenNotDurable,
+    LogLevel, LogSection, ObserveSection, ReloadSection, SignaturePolicy, Sync, TlsSection, WhenBlocked, WhenNotDurable,
 };

@@ -310,6 +310,17 @@ impl Default for ReloadSection {
     }
 }
 
+/// `[observe]`: metrics and health.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ObserveSection {
+    /// Address and port to answer `/metrics`, `/healthz` and `/readyz` on, without a password: no contents and no
+    /// credentials are shown there, but names and numbers are. Left out: nowhere.
+    #[serde(deserialize_with = "some_socket_addr")]
+    #[schemars(with = "Option<String>")]
+    pub listen: Option<SocketAddr>,
+}
+
 /// `[log]`: text for people.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -348,6 +359,10 @@ pub enum LogFormat {
     Human,
     /// For programs, one object per line.
     Json,
+}
+
+fn some_socket_addr<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
+    socket_addr(deserializer).map(Some)
 }
 
 fn socket_addr<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use dispatcher_cell::Cell;
 use dispatcher_core::{Callback, Command, Decision, DecisionResult, Purpose, Timestamp};
 use dispatcher_journal::{Journal, Place};
+use dispatcher_tally::Distribution;
 use serde::Serialize;
 use tencent_chat::{DecisionRules, Reply, decision_rules};
 use tokio::{sync::Notify, time::timeout};
@@ -97,6 +98,10 @@ pub struct DeciderStatus {
     pub late_in_flight: usize,
     /// What it said since the start.
     pub counts: DeciderCounts,
+    /// How long was waited for it each time that it was asked, in microseconds; those times included that it was late or
+    /// failed.
+    #[serde(skip)]
+    pub took: Distribution,
 }
 
 /// What one decider says, asked by itself: see [`Deciders::try_out`].
@@ -299,6 +304,7 @@ impl Deciders {
             in_flight: decider.n_in_flight(),
             late_in_flight: decider.n_late(),
             counts: decider.tally.counts(),
+            took: decider.tally.took(),
         };
         self.inner.deciders.iter().map(status).collect()
     }

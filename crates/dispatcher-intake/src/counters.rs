@@ -3,13 +3,14 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
 };
 
 use crate::{
-    HistogramSnapshot, Refusal, TokenCount,
+    AppCount, HistogramSnapshot, Refusal, TokenCount,
+    app_counts::{self, Apps},
     histogram::{self, ANSWER_TIMES, CLOCK_SKEWS, Histogram},
     token_counts::{self, TokenCounts},
 };
@@ -113,6 +114,18 @@ impl Counters {
         self.workers.iter().map(|tally| tally.outcomes[outcome as usize].load(Relaxed)).sum()
     }
 
+    /// How many connections are open.
+    #[must_use]
+    pub fn open_connections(&self) -> usize {
+        self.workers.iter().map(|tally| tally.n_connections.load(Relaxed)).sum()
+    }
+
+    /// What came from each app that was ever configured since the start, by name.
+    #[must_use]
+    pub fn apps(&self) -> Vec<AppCount> {
+        app_counts::sum(self.workers.iter().map(|tally| &tally.apps))
+    }
+
     /// How many requests were refused for this.
     #[must_use]
     pub fn refused(&self, refusal: Refusal) -> u64 {
@@ -169,6 +182,8 @@ pub(crate) struct Tally {
     answer_times: [Histogram; 2], // By road.
     clock_skew: Histogram,
     pub(crate) tokens: TokenCounts,
+    pub(crate) n_connections: AtomicUsize,
+    pub(crate) apps: Apps,
 }
 
 impl Default for Tally {
@@ -180,6 +195,8 @@ impl Default for Tally {
             answer_times: [Histogram::new(&ANSWER_TIMES), Histogram::new(&ANSWER_TIMES)],
             clock_skew: Histogram::new(&CLOCK_SKEWS),
             tokens: TokenCounts::default(),
+            n_connections: AtomicUsize::new(0),
+            apps: Apps::default(),
         }
     }
 }

@@ -7,6 +7,7 @@
 //! `identity` after; `refusal` is what it is answered otherwise. `rules` is all of that which is configured.
 
 mod accept;
+mod app_counts;
 mod body;
 mod clock;
 mod connection;
@@ -29,6 +30,7 @@ mod token_counts;
 mod verify;
 mod worker;
 
+pub use app_counts::{AppCount, CallbackOutcome, CommandCount};
 pub use counters::{Counters, Outcome, Road};
 pub use histogram::HistogramSnapshot;
 pub use intake::{DrainReport, Intake, StartError};

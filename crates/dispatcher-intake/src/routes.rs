@@ -25,7 +25,7 @@ use warp::{
 };
 
 use crate::{
-    IntakeApp, Outcome, PathRule, Road, WhenNotDurable, body,
+    CallbackOutcome, IntakeApp, Outcome, PathRule, Road, WhenNotDurable, body,
     connection::{Connection, Late},
     depth,
     identity::identity,
@@ -86,14 +86,24 @@ where
 {
     let mut body = pin!(body);
     let begun = Instant::now();
-    let mut request =
-        Request { connection: &connection, rules: &rules, begun, app: None, signed: None, road: None, is_read: false };
+    let mut request = Request {
+        connection: &connection,
+        rules: &rules,
+        begun,
+        app: None,
+        signed: None,
+        command: None,
+        road: None,
+        is_read: false,
+    };
     let mut response = match request.answer(&head, body.as_mut()).await {
         Ok((outcome, reply)) => {
             connection.worker.tally.count(outcome);
+            request.count(CallbackOutcome::of(outcome));
             reply.map_or_else(refusal::ok, refusal::json)
         }
         Err(refused) => {
+            request.count(Some(CallbackOutcome::Refused));
             // What is there of the body costs nothing; for the rest nobody waits.
             let is_read = request.is_read || poll_fn(|cx| Poll::Ready(body::is_over(body.as_mut(), cx))).await;
             connection.leave_unread(!is_read);
@@ -123,9 +133,10 @@ struct Request<'c> {
     rules: &'c Rules,
     begun: Instant, // When its head was there.
     app: Option<&'c IntakeApp>,
-    signed: Option<Signed>, // If it is, and was looked at.
-    road: Option<Road>,     // Of a callback that is verified.
-    is_read: bool,          // Its body was read to the end.
+    command: Option<Command>, // Of a callback that is verified.
+    signed: Option<Signed>,   // If it is, and was looked at.
+    road: Option<Road>,       // Of a callback that is verified.
+    is_read: bool,            // Its body was read to the end.
 }
 
 impl<'c> Request<'c> {
@@ -141,6 +152,7 @@ impl<'c> Request<'c> {
         };
         let app = self.verify(head, &query)?;
         let command = verify::command(command)?;
+        self.command = Some(command.clone());
         self.road = Some(if command.wants_decision() { Road::Before } else { Road::After });
         let _in_flight = self.begin(&command)?;
 
@@ -179,6 +191,13 @@ impl<'c> Request<'c> {
         match wants_decision {
             true => Ok(self.decide(callback, is_journaled).await),
             false => self.acknowledge(callback).await.map(plain),
+        }
+    }
+
+    /// Counts a callback that was verified by its app and command.
+    fn count(&self, outcome: Option<CallbackOutcome>) {
+        if let (Some(outcome), Some(app), Some(command)) = (outcome, self.app, &self.command) {
+            self.rules.counts.count(app.app.sdk_app_id(), command, outcome, Timestamp::now());
         }
     }
 

@@ -7,8 +7,8 @@ use hyper::server::conn::http1;
 use tokio_rustls::TlsAcceptor;
 
 use crate::{
-    CommandRule, IntakeApp, IntakeOptions, StartError, clock::Limits, counters::Tally, policy::Policy,
-    token_counts::TokenCells, verify::Apps,
+    CommandRule, IntakeApp, IntakeOptions, StartError, app_counts::AppCounts, clock::Limits, counters::Tally,
+    policy::Policy, token_counts::TokenCells, verify::Apps,
 };
 
 /// Everything that is configured and that a request or a connection looks at. Each worker has a copy of its own, so that
@@ -21,6 +21,7 @@ pub(crate) struct Rules {
     pub(crate) max_in_flight: usize, // Of each worker.
     pub(crate) tls: Option<TlsAcceptor>,
     pub(crate) apps: Arc<Apps>,
+    pub(crate) counts: AppCounts,
     pub(crate) tokens: TokenCells,
     pub(crate) policy: Arc<Policy>,
     pub(crate) deciders: Deciders,
@@ -46,6 +47,7 @@ impl Rules {
             max_in_flight: options.max_in_flight.div_ceil(n_workers.max(1)).max(1),
             tls: options.tls.as_ref().map(|tls| TlsAcceptor::from(tls.server_config())),
             apps: Arc::new(Apps::new(apps)?),
+            counts: AppCounts::default(),
             tokens: TokenCells::default(),
             policy: Arc::new(Policy::new(commands)),
             deciders,
@@ -55,6 +57,7 @@ impl Rules {
 
     /// These, for the worker that counts here.
     pub(crate) fn counted_in(mut self, tally: &Tally) -> Rules {
+        self.counts = tally.apps.of(self.apps.all().map(|app| &app.app));
         self.tokens = tally.tokens.of(self.apps.all());
         self
     }

@@ -76,8 +76,7 @@ pub(crate) struct Worker {
     pub(crate) tally: Arc<Tally>,
     rules: ArcSwap<Rules>,
     started: Instant,
-    now: AtomicU64, // Milliseconds since `started`, as of the last look at the clocks.
-    n_connections: AtomicUsize,
+    now: AtomicU64,           // Milliseconds since `started`, as of the last look at the clocks.
     n_in_flight: AtomicUsize, // Callbacks that are being answered.
     // Locked when a connection comes or goes and at each look, by this worker's thread alone.
     connections: Mutex<HashMap<u64, Arc<Connection>>>,
@@ -94,7 +93,6 @@ impl Worker {
             tally,
             started: Instant::now(),
             now: AtomicU64::new(0),
-            n_connections: AtomicUsize::new(0),
             n_in_flight: AtomicUsize::new(0),
             connections: Mutex::default(),
             emptied: Notify::new(),
@@ -145,7 +143,7 @@ impl Worker {
 
     /// How many connections it has, with those on their way to it.
     pub(crate) fn n_connections(&self) -> usize {
-        self.n_connections.load(Relaxed)
+        self.tally.n_connections.load(Relaxed)
     }
 
     /// Counts a callback that is being answered, until what is returned is dropped, if fewer than `limit` are.
@@ -159,12 +157,12 @@ impl Worker {
 
     /// Counts a connection that is on its way.
     pub(crate) fn expect(&self) {
-        self.n_connections.fetch_add(1, Relaxed);
+        self.tally.n_connections.fetch_add(1, Relaxed);
     }
 
     /// Takes back [`expect`](Worker::expect), or the connection's being there.
     pub(crate) fn forget(&self, id: u64) {
-        self.n_connections.fetch_sub(1, Relaxed);
+        self.tally.n_connections.fetch_sub(1, Relaxed);
         let mut connections = self.connections();
         connections.remove(&id);
         if connections.is_empty() {

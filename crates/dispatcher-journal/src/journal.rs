@@ -10,8 +10,8 @@ use dispatcher_core::{Callback, Timestamp};
 use tokio::sync::{oneshot, watch};
 
 use crate::{
-    Change, Commit, Consumer, Counts, DecisionRecord, Ends, Health, HeldUp, JournalError, JournalOptions, OpenError,
-    Overdue, Place, Port, Reader, Start, Stream,
+    Change, Commit, Commits, Consumer, Counts, DecisionRecord, Ends, Health, HeldUp, JournalError, JournalOptions,
+    OpenError, Overdue, Place, Port, Reader, Start, Stream,
     dedupe::Dedupe,
     gone, place, schema, shadow,
     shared::{Request, Shared, lock},
@@ -170,6 +170,12 @@ impl Journal {
     #[must_use]
     pub fn counts(&self) -> Counts {
         self.inner.shared.counts()
+    }
+
+    /// How long its commits took, and how many callbacks went into one, since it was opened.
+    #[must_use]
+    pub fn commits(&self) -> Commits {
+        self.inner.shared.tallies.commits.read()
     }
 
     /// All consumers that were ever registered, configured or not, by name. Blocks for a disk access.

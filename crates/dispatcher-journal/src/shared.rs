@@ -15,6 +15,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::{
     AppendError, Change, Commit, Health, HeldUp, JournalError, Overdue, Start, Stream,
+    commit_times::CommitTimes,
     compact::Compacted,
     gone::Gone,
     place::Attachment,
@@ -190,6 +191,7 @@ pub(crate) struct Tallies {
     pub(crate) last_trim: AtomicI64,
     /// In microseconds.
     pub(crate) longest_trim: AtomicU64,
+    pub(crate) commits: CommitTimes,
 }
 
 const TAKES: u8 = 0;

@@ -272,6 +272,7 @@ impl<'c> Writer<'c> {
         let (appended, dedupe) = (&mut self.appended, &mut self.dedupe);
         let mut answers = Vec::new();
         let (mut decisions, mut lost) = (0, 0);
+        let begun = Instant::now();
         let outcome = self.tables.transact(|tables| {
             for append in batch {
                 let identity = append.callback.identity();
@@ -322,6 +323,7 @@ impl<'c> Writer<'c> {
         match outcome {
             Ok(written) => {
                 if written {
+                    self.shared.tallies.commits.record(begun.elapsed(), batch.len());
                     self.publish(batch);
                     self.recover();
                 }

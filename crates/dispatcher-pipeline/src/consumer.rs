@@ -513,6 +513,7 @@ impl<W: Worker> Consumer<W> {
         self.status.update(|status| {
             status.done += tally.done as u64;
             status.failed += tally.failed.len() as u64;
+            status.failures.count(&tally, error.is_some());
             if error.is_some() {
                 status.last_error = error;
             }

@@ -18,6 +18,7 @@ mod backoff;
 mod consumer;
 mod crew;
 mod deck;
+mod failures;
 mod handle;
 mod handler;
 mod health;
@@ -38,6 +39,7 @@ mod worker;
 
 pub use apply::Applied;
 pub use backoff::Backoff;
+pub use failures::Failures;
 pub use handle::{ControlError, PipelineHandle};
 pub use health::State;
 pub use options::ConsumerOptions;

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dispatcher_core::{Key, Timestamp};
 
-use crate::State;
+use crate::{Failures, State};
 
 /// One consumer, as it was when this was asked for.
 #[derive(Clone, Debug)]
@@ -25,6 +25,8 @@ pub struct ConsumerStatus {
     pub done: u64,
     /// How many attempts failed since the start.
     pub failed: u64,
+    /// Whose failures there were, and of what class, since the start.
+    pub failures: Failures,
     /// How many items were given up on since the start.
     pub dead: u64,
     /// The last failure, the item's own or the plugin's.
@@ -52,6 +54,7 @@ impl StatusCell {
             under_way: 0,
             done: 0,
             failed: 0,
+            failures: Failures::default(),
             dead: 0,
             last_error: None,
             longest_keys: Vec::new(),

@@ -8,11 +8,13 @@ use dispatcher_core::Timestamp;
 use dispatcher_decider::Deciders;
 use dispatcher_intake::{Counters, Intake};
 use dispatcher_journal::{Journal, JournalError, Stream};
+use dispatcher_observe::Observer;
 use dispatcher_pipeline::{ConsumerStatus, Pipeline};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::{
+    observing,
     reload::{ReloadError, Running, Source},
     setup::setup,
     wiring::{apps, deciders, default_decisions, handlers, intake_options, journal_options, rules, sinks, start},
@@ -26,6 +28,7 @@ const LAST_COMMIT: Duration = Duration::from_secs(2);
 pub struct Dispatcher {
     /// First, so that nobody asks for what is being dropped.
     control: Option<Server>,
+    observer: Option<Observer>,
     running: Arc<Running>,
     local_addr: SocketAddr,
     counters: Arc<Counters>,
@@ -52,6 +55,7 @@ impl Dispatcher {
             let what = format!("cannot listen on {listen}: {err}; stop the other program or choose another port");
             StartError(config.finding("intake.listen", what))
         })?;
+        let observe = observing::listener(&config).map_err(StartError)?;
         let journal = Journal::open(journal_options(&config))
             .map_err(|err| StartError(config.finding("journal.path", err.to_string())))?;
         keep_places(&config, &journal).map_err(|err| StartError(config.finding("journal.path", err.to_string())))?;
@@ -75,6 +79,10 @@ impl Dispatcher {
         let running = Running::new(source, config, intake, pipeline.handle(), journal.clone(), deciders.clone());
         let running = Arc::new(running);
         let longest = counters.clone();
+        let observer = observe
+            .map(|listener| observing::start(&running, listener, counters.clone(), &journal, &pipeline))
+            .transpose()
+            .map_err(StartError)?;
         let live = Live {
             listen: local_addr.to_string(),
             since: Timestamp::now(),
@@ -89,7 +97,7 @@ impl Dispatcher {
             let socket = socket_path(&path);
             warn!(%err, socket = %socket.display(), "the command line cannot ask this dispatcher; all else works");
         });
-        Ok(Dispatcher { control: control.ok(), running, local_addr, counters, pipeline, journal })
+        Ok(Dispatcher { control: control.ok(), observer, running, local_addr, counters, pipeline, journal })
     }
 
     /// Goes by this configuration from now on, without a restart: apps, tokens, limits, handlers, sinks, decisions. Requests
@@ -114,6 +122,12 @@ impl Dispatcher {
         self.local_addr
     }
 
+    /// Where metrics and health are, if `[observe] listen` says so.
+    #[must_use]
+    pub fn observe_addr(&self) -> Option<SocketAddr> {
+        self.observer.as_ref().map(Observer::local_addr)
+    }
+
     /// Those that decide.
     pub(crate) fn deciders(&self) -> Deciders {
         self.running.deciders()
@@ -129,6 +143,7 @@ impl Dispatcher {
     /// flight, commits, and closes the journal, within `[intake] drain`. True if
     /// every request was answered. What handlers and sinks did not finish is in the journal and goes on at the next start.
     pub async fn drain(self) -> bool {
+        self.observer.iter().for_each(Observer::drain);
         let linger = self.running.linger();
         if !linger.is_zero() {
             self.running.begin_linger();
@@ -147,10 +162,10 @@ impl Dispatcher {
         self.running.deciders().drain(left.saturating_sub(LAST_COMMIT) / 2).await;
         let left = until.saturating_duration_since(Instant::now());
         self.pipeline.drain(left.saturating_sub(LAST_COMMIT)).await;
-        let (journal, control) = (self.journal, self.control);
+        let (journal, control, observer) = (self.journal, self.control, self.observer);
         // Closing waits for the last commit, which is a matter of the disk. Until then it can be asked how it is.
         let closed = tokio::task::spawn_blocking(move || {
-            drop(control);
+            drop((control, observer));
             journal.close();
         });
         let closed = closed.await;

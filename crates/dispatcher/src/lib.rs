@@ -19,6 +19,7 @@ mod decode;
 mod dispatcher;
 mod listing;
 mod logging;
+mod observing;
 mod plugins;
 mod reload;
 mod run;

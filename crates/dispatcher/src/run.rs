@@ -148,7 +148,7 @@ fn serve(path: &Path, registry: &Registry) -> ExitCode {
                 return ExitCode::FAILURE;
             }
         };
-        let facts = screen::facts(&config, path, dispatcher.local_addr(), &dispatcher.deciders());
+        let facts = screen::facts(&config, path, &dispatcher);
         match logging::format(&config.log) {
             logging::Format::Human => {
                 let _ = print(&screen::text(&facts));
