@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use dispatcher_config::{Config, Findings, contents_of};
+use dispatcher_config::{Config, Finding, Findings, contents_of};
 use dispatcher_control::{Live, NotReloaded, Operations, Reloaded, Steering};
 use dispatcher_core::{Registry, TimeSpan};
 use dispatcher_decider::Deciders;

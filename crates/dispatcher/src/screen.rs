@@ -56,7 +56,7 @@ pub(crate) fn facts(config: &Config, path: &Path, dispatcher: &Dispatcher) -> Ve
         .filter(|rule| rule.journal == JournalRule::Never)
         .map(|rule| rule.pattern.as_str())
         .collect();
-    for line in decisions::lines(config, deciders) {
+    for line in decisions::lines(config, &deciders) {
         say("decisions", line);
     }
     match not_stored.as_slice() {
