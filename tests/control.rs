@@ -2,23 +2,30 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic, in its helpers as well")]
 
+mod commands;
+
 use std::{
     fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
     os::unix::{fs::PermissionsExt as _, net::UnixStream},
     path::Path,
-    process::{Command, Output, Stdio},
-    time::Instant,
+    process::{Command, Stdio},
 };
 
-use dispatcher_testkit::{Answer, PATIENCE, Process, Receiver, Tencent};
+use dispatcher_testkit::{Answer, Process, Receiver, Tencent};
 use serde_json::Value;
 use tempfile::TempDir;
+
+use crate::commands::{eventually, fails, json, json_lines, ok, run, text};
 
 const DISPATCHER: &str = env!("CARGO_BIN_EXE_dispatcher");
 /// What nobody may see without asking for it.
 const SECRET: &str = "meet me at pier four";
 const SEND_MSG: &str = "Group.CallbackAfterSendMsg";
+
+fn program() -> &'static str {
+    DISPATCHER
+}
 
 fn config(folder: &Path, sections: &str) {
     let text = format!(
@@ -53,55 +60,8 @@ async fn send(tencent: &Tencent, group: &str, nth: u64, text: &str) {
     tencent.send(SEND_MSG, &body).await.expect_ok();
 }
 
-fn run(folder: &Path, args: &[&str]) -> Output {
-    Command::new(DISPATCHER).args(args).current_dir(folder).stdin(Stdio::null()).output().unwrap()
-}
-
-/// What a command prints that succeeds.
-#[track_caller]
-fn ok(folder: &Path, args: &[&str]) -> String {
-    let output = run(folder, args);
-    let (out, err) = (text(&output.stdout), text(&output.stderr));
-    assert_eq!(output.status.code(), Some(0), "{args:?} says: {out}{err}");
-    out
-}
-
-/// What a command complains of that ends with `code`.
-#[track_caller]
-fn fails(folder: &Path, args: &[&str], code: i32) -> String {
-    let output = run(folder, args);
-    assert_eq!(output.status.code(), Some(code), "{args:?} says: {}", text(&output.stdout));
-    text(&output.stderr)
-}
-
-#[track_caller]
-fn json_lines(folder: &Path, args: &[&str]) -> Vec<Value> {
-    ok(folder, args).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-}
-
-#[track_caller]
-fn json(folder: &Path, args: &[&str]) -> Value {
-    serde_json::from_str(&ok(folder, args)).unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
-}
-
 fn seqs(rows: &[Value]) -> Vec<u64> {
     rows.iter().map(|row| row["seq"].as_u64().unwrap()).collect()
-}
-
-/// Asks until the answer is there.
-#[track_caller]
-fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
-    let started = Instant::now();
-    loop {
-        if let Some(answer) = ask() {
-            return answer;
-        }
-        assert!(started.elapsed() < PATIENCE, "{what} does not come to be");
-    }
 }
 
 #[track_caller]

@@ -2,17 +2,20 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic, in its helpers as well")]
 
+mod commands;
+
 use std::{
     fs,
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
-    time::Instant,
+    process::{Command, Stdio},
 };
 
-use dispatcher_testkit::{PATIENCE, Process, Tencent};
+use dispatcher_testkit::{Process, Tencent};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+
+use crate::commands::{eventually, fails, json, json_lines, ok, run, text};
 
 const SEND_MSG: &str = "C2C.CallbackBeforeSendMsg";
 /// What nobody may see without asking for it.
@@ -82,53 +85,6 @@ async fn send(tencent: &Tencent, nth: u64, text: &str) -> i64 {
     });
     let reply = tencent.send(SEND_MSG, &body.to_string()).await.json();
     reply["ErrorCode"].as_i64().unwrap()
-}
-
-fn run(folder: &Path, args: &[&str]) -> Output {
-    Command::new(program()).args(args).current_dir(folder).stdin(Stdio::null()).output().unwrap()
-}
-
-/// What a command prints that succeeds.
-#[track_caller]
-fn ok(folder: &Path, args: &[&str]) -> String {
-    let output = run(folder, args);
-    let (out, err) = (text(&output.stdout), text(&output.stderr));
-    assert_eq!(output.status.code(), Some(0), "{args:?} says: {out}{err}");
-    out
-}
-
-/// What a command complains of that ends with `code`.
-#[track_caller]
-fn fails(folder: &Path, args: &[&str], code: i32) -> String {
-    let output = run(folder, args);
-    assert_eq!(output.status.code(), Some(code), "{args:?} says: {}", text(&output.stdout));
-    text(&output.stderr)
-}
-
-#[track_caller]
-fn json_lines(folder: &Path, args: &[&str]) -> Vec<Value> {
-    ok(folder, args).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-}
-
-#[track_caller]
-fn json(folder: &Path, args: &[&str]) -> Value {
-    serde_json::from_str(&ok(folder, args)).unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
-}
-
-/// Asks until the answer is there.
-#[track_caller]
-fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
-    let started = Instant::now();
-    loop {
-        if let Some(answer) = ask() {
-            return answer;
-        }
-        assert!(started.elapsed() < PATIENCE, "{what} does not come to be");
-    }
 }
 
 fn named<'a>(list: &'a Value, name: &str) -> &'a Value {

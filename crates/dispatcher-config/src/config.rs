@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use dispatcher_core::{ByteSize, CheckContext, Command, Registry, Takes, TimeSpan};
+use dispatcher_core::{ByteSize, CheckContext, Command, CommandPattern, Registry, Takes, TimeSpan};
 use dispatcher_tls::Tls;
 use serde_json::{Map, Value};
 
@@ -534,8 +534,8 @@ impl Reader<'_> {
     /// A decision is recorded, and an event, beside its callback: where that is not stored there is neither.
     fn check_what_is_recorded(&mut self, handlers: &[HandlerInstance], commands: &[CommandRule]) {
         let is_stored = |command: &str| {
-            let rules = commands.iter().filter(|rule| rule.pattern.selects(command));
-            rules.max_by_key(|rule| rule.pattern.narrowness()).is_none_or(|rule| rule.journal == JournalRule::Always)
+            let rule = CommandPattern::narrowest(commands, |rule| &rule.pattern, command);
+            rule.is_none_or(|rule| rule.journal == JournalRule::Always)
         };
         for handler in handlers.iter().filter(|handler| handler.enabled && !handler.sinks.is_empty()) {
             if handler.decide.as_ref().is_none_or(|decide| decide.emit.is_empty()) {

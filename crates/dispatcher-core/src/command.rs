@@ -136,9 +136,18 @@ impl CommandPattern {
         &self.0
     }
 
-    /// How narrow it is: where several patterns select one command, the one with the largest value speaks.
-    #[must_use]
-    pub fn narrowness(&self) -> usize {
+    /// Of several rules the one that speaks for a command: the one whose pattern selects it most narrowly; of equally narrow
+    /// ones the last. None if none selects it.
+    pub fn narrowest<'r, R>(
+        rules: impl IntoIterator<Item = &'r R>,
+        pattern: impl Fn(&R) -> &CommandPattern,
+        command: &str,
+    ) -> Option<&'r R> {
+        let selecting = rules.into_iter().filter(|rule| pattern(rule).selects(command));
+        selecting.max_by_key(|rule| pattern(rule).narrowness())
+    }
+
+    fn narrowness(&self) -> usize {
         if self.0.ends_with('*') { self.0.len() } else { usize::MAX }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::{fmt, io, time::Duration};
 
+use crate::SettingError;
+
 /// Why one item – a callback in a handler, an event in a sink – was not done.
 ///
 /// It takes one of the item's attempts. The message is kept with the pending item or the dead letter and shown to
@@ -168,6 +170,16 @@ impl OpenError {
     /// Something that no single setting is to blame for.
     pub fn other(message: impl fmt::Display) -> OpenError {
         OpenError { key: None, message: message.to_string() }
+    }
+}
+
+/// The first of the findings: a check that passed at the start may find something at a later opening.
+impl From<Vec<SettingError>> for OpenError {
+    fn from(findings: Vec<SettingError>) -> OpenError {
+        match findings.first() {
+            Some(finding) => OpenError::key(finding.path.join("."), &finding.message),
+            None => OpenError::other("the settings are not usable"),
+        }
     }
 }
 

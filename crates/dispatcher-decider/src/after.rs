@@ -5,13 +5,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use dispatcher_core::{Callback, Decision, DecisionResult, Purpose};
+use dispatcher_core::{Callback, DecisionResult, Purpose};
 use dispatcher_journal::{DecisionKind, Journal, Place};
 use tencent_chat::{DecisionRules, Reply};
 use tokio::{task::JoinSet, time::timeout};
 use tracing::warn;
 
-use crate::{Fallback, ask::DecideCall, decider::Decider, record::Verdict, repair::repair};
+use crate::{
+    Fallback,
+    ask::{DecideCall, Said, Verdict},
+    decider::Decider,
+    record::Other,
+    repair::repair,
+};
 
 /// What goes on after an answer; see [`Deciders::go_on`](crate::Deciders::go_on).
 pub struct Afterwards {
@@ -29,7 +35,7 @@ pub(crate) struct Late {
     pub(crate) decider: Arc<Decider>,
     pub(crate) call: DecideCall,
     /// The callback as it was asked about.
-    pub(crate) seen: Callback,
+    pub(crate) seen: Arc<Callback>,
     /// What counted instead.
     pub(crate) fallback: Fallback,
     pub(crate) begun: Instant,
@@ -85,68 +91,52 @@ impl After {
         };
         let took = begun.elapsed();
         decider.tally.came_late.fetch_add(1, Relaxed);
-        let (reply, reason) = match decided {
-            None => (self.rules.allow(seen.body_bytes()), String::new()),
-            Some(decision) => match self.read(&decider, &decision, &seen) {
-                Some(reply) => (reply, decision.reason().to_owned()),
-                None => return,
-            },
-        };
-        let result = DecisionResult::of(self.rules.family, &reply);
+        let (said, verdict) = decider.read(decided.as_ref(), self.rules, &seen);
+        if let Said::Failed(why) = said {
+            return warn!(handler = &*decider.name, "{why}");
+        }
+        let verdict = verdict.unwrap_or_else(|| Verdict::none(self.rules, seen.body_bytes()));
+        let result = DecisionResult::of(self.rules.family, &verdict.reply);
         let is_stopped = |result| matches!(result, DecisionResult::Refused | DecisionResult::Dropped);
         let differs = match fallback {
             // It was refused in its place.
             Fallback::Refuse => !is_stopped(result),
             // What was stopped by another is stopped.
             Fallback::Allow => {
-                !is_stopped(self.result) && !self.answered.clone().then(reply.clone()).says_the_same(&self.answered)
+                !is_stopped(self.result)
+                    && !self.answered.clone().then(verdict.reply.clone()).says_the_same(&self.answered)
             }
         };
         if differs {
             decider.tally.late_differs.fetch_add(1, Relaxed);
-            self.put(DecisionKind::Late, &decider, &reply, &reason, took);
+            self.put(DecisionKind::Late, &decider, &verdict, took);
         }
     }
 
     async fn shadow(&self, decider: &Arc<Decider>, within: Duration) {
         let begun = Instant::now();
         let Some(deadline) = begun.checked_add(within) else { return };
-        let asked = decider.ask(&self.callback, deadline, Purpose::Shadow).await;
+        let asked = decider.ask(self.rules, &self.callback, deadline, Purpose::Shadow).await;
         decider.tell(&asked.said, Purpose::Shadow);
         if !asked.said.is_decided() {
             return;
         }
-        let (reply, reason) = match &asked.decision {
-            None => (self.rules.allow(self.callback.body_bytes()), ""),
-            Some(decision) => match self.read(decider, decision, &self.callback) {
-                Some(reply) => (reply, decision.reason()),
-                None => return,
-            },
-        };
+        let verdict = asked.verdict.unwrap_or_else(|| Verdict::none(self.rules, self.callback.body_bytes()));
         decider.tally.shadow.fetch_add(1, Relaxed);
-        if !reply.says_the_same(&self.answered) {
+        if !verdict.reply.says_the_same(&self.answered) {
             decider.tally.shadow_differs.fetch_add(1, Relaxed);
-            self.put(DecisionKind::Shadow, decider, &reply, reason, asked.took);
+            self.put(DecisionKind::Shadow, decider, &verdict, asked.took);
         }
     }
 
-    fn read(&self, decider: &Decider, decision: &Decision, seen: &Callback) -> Option<Reply> {
-        decision
-            .reply(self.rules, seen.body_bytes())
-            .inspect_err(|illegal| {
-                decider.tally.illegal.fetch_add(1, Relaxed);
-                warn!(handler = &*decider.name, "its decision is not legal: {illegal}");
-            })
-            .ok()
-    }
-
-    fn put(&self, kind: DecisionKind, decider: &Decider, reply: &Reply, reason: &str, took: Duration) {
+    fn put(&self, kind: DecisionKind, decider: &Decider, verdict: &Verdict, took: Duration) {
         let Some((journal, place)) = &self.journal else { return };
-        let verdict = Verdict {
+        let reply = &verdict.reply;
+        let other = Other {
             kind,
             decider,
             result: DecisionResult::of(self.rules.family, reply),
-            reason,
+            reason: &verdict.reason,
             answered: self.result,
             took,
             reply: &reply.to_json(),
@@ -157,6 +147,6 @@ impl After {
             },
         };
         // Should it not be taken, the journal counts it: it takes nothing else either then.
-        let _ = journal.attach(place, verdict.record(), self.callback.clone());
+        let _ = journal.attach(place, other.record(), self.callback.clone());
     }
 }

@@ -33,9 +33,9 @@ pub struct Answer {
 /// The answer in the making.
 pub(crate) struct Chain<'a> {
     rules: &'static DecisionRules,
-    callback: &'a Callback,
-    /// The callback as the last decider saw it, where it differs.
-    seen: Option<Callback>,
+    callback: &'a Arc<Callback>,
+    /// The callback as the last decider saw it.
+    seen: Arc<Callback>,
     /// Whether the reply has changed since.
     is_stale: bool,
     reply: Reply,
@@ -50,11 +50,11 @@ pub(crate) struct Chain<'a> {
 }
 
 impl<'a> Chain<'a> {
-    pub(crate) fn new(rules: &'static DecisionRules, callback: &'a Callback) -> Chain<'a> {
+    pub(crate) fn new(rules: &'static DecisionRules, callback: &'a Arc<Callback>) -> Chain<'a> {
         Chain {
             rules,
             callback,
-            seen: None,
+            seen: callback.clone(),
             is_stale: false,
             reply: rules.allow(callback.body_bytes()),
             raw: None,
@@ -69,11 +69,12 @@ impl<'a> Chain<'a> {
     /// Asks the next one.
     pub(crate) async fn ask(&mut self, decider: &Arc<Decider>, deadline: Instant) {
         // Not before somebody is to see it: it costs a parse.
-        if std::mem::take(&mut self.is_stale) {
-            let body = self.reply.apply(self.rules.family, self.callback.body_bytes());
-            self.seen = body.map(|body| self.callback.with_body(body.into()));
+        if std::mem::take(&mut self.is_stale)
+            && let Some(body) = self.reply.apply(self.rules.family, self.callback.body_bytes())
+        {
+            self.seen = Arc::new(self.callback.with_body(body.into()));
         }
-        let asked = decider.ask(self.seen.as_ref().unwrap_or(self.callback), deadline, Purpose::Answer).await;
+        let asked = decider.ask(self.rules, &self.seen, deadline, Purpose::Answer).await;
         self.take(decider, asked);
     }
 
@@ -92,24 +93,12 @@ impl<'a> Chain<'a> {
     }
 
     fn take(&mut self, decider: &Arc<Decider>, asked: Asked) {
-        let Asked { mut said, decision, took, late } = asked;
+        let Asked { said, verdict, took, late } = asked;
         let (mut reason, mut error_code) = (String::new(), 0);
-        if let Some(decision) = decision {
-            let request = self.seen.as_ref().unwrap_or(self.callback).body_bytes().clone();
-            match decision.reply(self.rules, &request) {
-                Ok(reply) => {
-                    let result = DecisionResult::of(self.rules.family, &reply);
-                    said = Said::Result(result);
-                    decision.reason().clone_into(&mut reason);
-                    error_code = reply.error_code;
-                    self.merge(reply, decision.raw_reply());
-                    self.is_over |= decision.is_final();
-                }
-                Err(illegal) => {
-                    decider.tally.illegal.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                    said = Said::Failed(format!("its decision is not legal: {illegal}"));
-                }
-            }
+        if let Some(verdict) = verdict {
+            (reason, error_code) = (verdict.reason, verdict.reply.error_code);
+            self.is_over |= verdict.is_final;
+            self.merge(verdict.reply, verdict.raw);
         }
         if let Said::Failed(why) = &said {
             reason.clone_from(why);
@@ -124,25 +113,24 @@ impl<'a> Chain<'a> {
             self.merge(refusal, None);
         }
         if let Some(call) = late {
-            let seen = self.seen.clone().unwrap_or_else(|| self.callback.clone());
-            let fallback = then.unwrap_or_default();
+            let (seen, fallback) = (self.seen.clone(), then.unwrap_or_default());
             self.late.push(Late { decider: decider.clone(), call, seen, fallback, begun: Instant::now() - took });
         }
         self.steps.push(Step { decider: decider.clone(), said, then, reason, error_code, took });
     }
 
     /// Adds what the next one says.
-    fn merge(&mut self, reply: Reply, raw: Option<&Bytes>) {
+    fn merge(&mut self, reply: Reply, raw: Option<Bytes>) {
         let family = self.rules.family;
         let is_first = self.reply.is_plain_allow();
         if reply.is_plain_allow() {
             // Says nothing that is not said; but somebody else's words for it are passed on where they are all there is.
-            if is_first && let Some(raw) = raw {
-                self.raw = Some(raw.clone());
+            if is_first && raw.is_some() {
+                self.raw = raw;
             }
             return;
         }
-        self.raw = if is_first { raw.cloned() } else { None };
+        self.raw = raw.filter(|_| is_first);
         self.by = Some(self.steps.len());
         self.is_stale = true;
         self.reply = std::mem::take(&mut self.reply).then(reply);
@@ -152,9 +140,9 @@ impl<'a> Chain<'a> {
 
     pub(crate) fn answer(self, shadows: Vec<Arc<Decider>>, within: Duration) -> Answer {
         let result = DecisionResult::of(self.rules.family, &self.reply);
-        let reply = self.raw.unwrap_or_else(|| match (result, self.rules.family) {
-            (_, ReplyFamily::FriendRequest | ReplyFamily::Signal) => self.reply.to_json().into(),
-            (DecisionResult::Allowed, _) => Bytes::from_static(tencent_chat::OK.as_bytes()),
+        let has_more = matches!(self.rules.family, ReplyFamily::FriendRequest | ReplyFamily::Signal);
+        let reply = self.raw.unwrap_or_else(|| match result {
+            DecisionResult::Allowed if !has_more => Bytes::from_static(tencent_chat::OK.as_bytes()),
             _ => self.reply.to_json().into(),
         });
         // With something to come after it, too: that is put beside it.
@@ -165,7 +153,7 @@ impl<'a> Chain<'a> {
         });
         let afterwards = (!self.late.is_empty() || !shadows.is_empty()).then(|| Afterwards {
             rules: self.rules,
-            callback: Arc::new(self.callback.clone()),
+            callback: self.callback.clone(),
             answered: self.reply,
             late: self.late,
             shadows,

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use dispatcher_cell::Call;
 use dispatcher_core::{Decision, DecisionResult, HandlerError};
+use tencent_chat::{DecisionRules, IllegalReply, Reply};
 
 use crate::{Fallback, options::DeciderOptions};
 
@@ -13,11 +15,39 @@ pub(crate) type DecideCall = Call<Result<Option<Decision>, HandlerError>>;
 /// What became of asking one decider.
 pub(crate) struct Asked {
     pub(crate) said: Said,
-    /// What it decided, where it did. Whether that is legal has not been looked at.
-    pub(crate) decision: Option<Decision>,
+    /// What it decided, where it did; where it had no opinion there is none.
+    pub(crate) verdict: Option<Verdict>,
     pub(crate) took: Duration,
     /// The call, where it was late and may still come.
     pub(crate) late: Option<DecideCall>,
+}
+
+/// What a decider decided, held against the rules of the command.
+#[derive(Default)]
+pub(crate) struct Verdict {
+    pub(crate) reply: Reply,
+    /// The bytes of the reply, where somebody else wrote it.
+    pub(crate) raw: Option<Bytes>,
+    pub(crate) reason: String,
+    /// Whether nobody is asked after it, although it refuses nothing.
+    pub(crate) is_final: bool,
+}
+
+impl Verdict {
+    /// What it is to have no opinion: it goes on as it is.
+    pub(crate) fn none(rules: &DecisionRules, request: &[u8]) -> Verdict {
+        Verdict { reply: rules.allow(request), ..Verdict::default() }
+    }
+
+    /// What a decision on `request` says.
+    pub(crate) fn of(decision: &Decision, rules: &DecisionRules, request: &[u8]) -> Result<Verdict, IllegalReply> {
+        Ok(Verdict {
+            reply: decision.reply(rules, request)?,
+            raw: decision.raw_reply().cloned(),
+            reason: decision.reason().to_owned(),
+            is_final: decision.is_final(),
+        })
+    }
 }
 
 /// What a decider said.

@@ -9,8 +9,9 @@ use std::{
 };
 
 use dispatcher_cell::{Cell, CellError, Reopening};
-use dispatcher_core::{Callback, DecideContext, Handler, OpenContext, Purpose, Timestamp};
+use dispatcher_core::{Callback, DecideContext, Decision, DecisionResult, Handler, OpenContext, Purpose, Timestamp};
 use serde::Serialize;
+use tencent_chat::DecisionRules;
 use tokio::{
     sync::{Notify, watch},
     time::{timeout, timeout_at},
@@ -19,7 +20,7 @@ use tracing::{error, info, warn};
 
 use crate::{
     DeciderInstance,
-    ask::{Asked, Said},
+    ask::{Asked, Said, Verdict},
     tally::Tally,
     trouble::Trouble,
 };
@@ -131,9 +132,15 @@ impl Decider {
     }
 
     /// Asks it, and is back at `deadline` or when its own time is over, whatever it does.
-    pub(crate) async fn ask(&self, callback: &Callback, deadline: Instant, purpose: Purpose) -> Asked {
+    pub(crate) async fn ask(
+        &self,
+        rules: &DecisionRules,
+        callback: &Arc<Callback>,
+        deadline: Instant,
+        purpose: Purpose,
+    ) -> Asked {
         let begun = Instant::now();
-        let not = |said| Asked { said, decision: None, took: begun.elapsed(), late: None };
+        let not = |said| Asked { said, verdict: None, took: begun.elapsed(), late: None };
         if begun >= deadline {
             return not(Said::Unreached);
         }
@@ -147,11 +154,10 @@ impl Decider {
         let own = begun.checked_add(self.instance.options.timeout).map_or(deadline, |own| own.min(deadline));
         let cx = DecideContext { deadline: own, purpose };
         // The instance goes along, and not beside the call: it may be its last user, and its `drop` is the plugin's code too.
-        let (cell, callback) = (opened.cell.clone(), callback.clone());
-        let mut call = cell.start(async move { opened.handler.decide(&callback, &cx).await });
-        let (said, decision) = match timeout_at(own.into(), &mut call).await {
-            Ok(Ok(Ok(Some(decision)))) => (Said::NoOpinion, Some(decision)), // What it says is looked at by who asked.
-            Ok(Ok(Ok(None))) => (Said::NoOpinion, None),
+        let (cell, asked) = (opened.cell.clone(), callback.clone());
+        let mut call = cell.start(async move { opened.handler.decide(&asked, &cx).await });
+        let (said, verdict) = match timeout_at(own.into(), &mut call).await {
+            Ok(Ok(Ok(decision))) => self.read(decision.as_ref(), rules, callback),
             Ok(Ok(Err(err))) => (Said::Failed(err.to_string()), None),
             Ok(Err(err)) => {
                 self.note(&err);
@@ -160,10 +166,27 @@ impl Decider {
             Err(_) => {
                 self.is_suspect.store(true, Relaxed);
                 self.wake.notify_one();
-                return Asked { said: Said::Late, decision: None, took: begun.elapsed(), late: Some(call) };
+                return Asked { said: Said::Late, verdict: None, took: begun.elapsed(), late: Some(call) };
             }
         };
-        Asked { said, decision, took: begun.elapsed(), late: None }
+        Asked { said, verdict, took: begun.elapsed(), late: None }
+    }
+
+    /// What it says with this decision on `callback`. One that is not legal is a failure of its.
+    pub(crate) fn read(
+        &self,
+        decision: Option<&Decision>,
+        rules: &DecisionRules,
+        callback: &Callback,
+    ) -> (Said, Option<Verdict>) {
+        let Some(decision) = decision else { return (Said::NoOpinion, None) };
+        match Verdict::of(decision, rules, callback.body_bytes()) {
+            Ok(verdict) => (Said::Result(DecisionResult::of(rules.family, &verdict.reply)), Some(verdict)),
+            Err(illegal) => {
+                self.tally.illegal.fetch_add(1, Relaxed);
+                (Said::Failed(format!("its decision is not legal: {illegal}")), None)
+            }
+        }
     }
 
     /// Notes how a call ended that has no result: after a panic the instance is opened anew.

@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use dispatcher_cell::Cell;
-use dispatcher_core::{Callback, Command, Decision, DecisionResult, Purpose, Timestamp};
+use dispatcher_core::{Callback, Command, CommandPattern, DecisionResult, Purpose, Timestamp};
 use dispatcher_journal::{Journal, Place};
 use dispatcher_tally::Distribution;
 use serde::Serialize;
@@ -20,7 +20,10 @@ use tokio::{sync::Notify, time::timeout};
 use tracing::warn;
 
 use crate::{
-    Answer, DeciderCounts, DeciderInstance, DefaultRule, Fallback, State, after::Afterwards, answer::Chain, ask::Said,
+    Answer, DeciderCounts, DeciderInstance, DefaultRule, Fallback, State,
+    after::Afterwards,
+    answer::Chain,
+    ask::{Said, Verdict},
     decider::Decider,
 };
 
@@ -182,11 +185,10 @@ impl Deciders {
         deciders.sort_by(|a, b| (a.instance.options.order, &a.name).cmp(&(b.instance.options.order, &b.name)));
         let plan = |info: &'static tencent_chat::CommandInfo| {
             let selects = |decider: &&Arc<Decider>| decider.instance.route.selects_command(&Command::new(info.name));
-            let of_reply = decision_rules(info.name)?;
-            let rules = defaults.iter().filter(|rule| rule.commands.selects(info.name));
-            let default =
-                rules.max_by_key(|rule| rule.commands.narrowness()).map_or(Fallback::Allow, |rule| rule.decision);
-            Some(Plan { rules: of_reply, deciders: deciders.iter().filter(selects).cloned().collect(), default })
+            let rules = decision_rules(info.name)?;
+            let rule = CommandPattern::narrowest(defaults, |rule| &rule.commands, info.name);
+            let default = rule.map_or(Fallback::Allow, |rule| rule.decision);
+            Some(Plan { rules, deciders: deciders.iter().filter(selects).cloned().collect(), default })
         };
         let plans = tencent_chat::commands().iter().map(plan).collect();
         for decider in new {
@@ -211,7 +213,7 @@ impl Deciders {
     /// are none.
     ///
     /// Dropped before it is back, it takes with it what it has begun.
-    pub async fn decide(&self, callback: &Callback, deadline: Instant) -> Answer {
+    pub async fn decide(&self, callback: &Arc<Callback>, deadline: Instant) -> Answer {
         let Some(plan) = self.plan_of(callback.command().as_str()) else {
             let reply = Bytes::from_static(tencent_chat::OK.as_bytes());
             return Answer { reply, result: DecisionResult::Allowed, record: None, afterwards: None };
@@ -253,28 +255,21 @@ impl Deciders {
     }
 
     /// Asks one decider by itself, and gives nobody its answer. `None` if there is none of this name.
-    pub async fn try_out(&self, name: &str, callback: &Callback, purpose: Purpose) -> Option<TriedOut> {
+    pub async fn try_out(&self, name: &str, callback: &Arc<Callback>, purpose: Purpose) -> Option<TriedOut> {
         let decider = self.find(name)?;
         let rules = decision_rules(callback.command().as_str())?;
-        let deadline = Instant::now() + self.inner.within;
-        let asked = decider.ask(callback, deadline, purpose).await;
-        let tried = |said, reply, result, reason| TriedOut { said, reply, result, reason, took: asked.took };
-        let of = |reply: Reply, reason: &str| {
-            let result = DecisionResult::of(rules.family, &reply);
-            tried(result.as_str(), Some(reply), Some(result), reason.to_owned())
+        let asked = decider.ask(rules, callback, Instant::now() + self.inner.within, purpose).await;
+        let verdict = match asked.said {
+            Said::NoOpinion => Some(Verdict::none(rules, callback.body_bytes())),
+            _ => asked.verdict,
         };
-        Some(match (&asked.said, &asked.decision) {
-            (Said::Failed(why), _) => tried("failed", None, None, why.clone()),
-            (Said::NoOpinion, None) => {
-                let allowed = Some(DecisionResult::Allowed);
-                tried("no-opinion", Some(rules.allow(callback.body_bytes())), allowed, String::new())
-            }
-            (_, Some(decision)) => match Decision::reply(decision, rules, callback.body_bytes()) {
-                Ok(reply) => of(reply, decision.reason()),
-                Err(illegal) => tried("failed", None, None, format!("its decision is not legal: {illegal}")),
-            },
-            (said, None) => tried(said.as_str(), None, None, String::new()),
-        })
+        let reason = match &asked.said {
+            Said::Failed(why) => why.clone(),
+            _ => verdict.as_ref().map(|verdict| verdict.reason.clone()).unwrap_or_default(),
+        };
+        let reply = verdict.map(|verdict| verdict.reply);
+        let result = reply.as_ref().map(|reply| DecisionResult::of(rules.family, reply));
+        Some(TriedOut { said: asked.said.as_str(), reply, result, reason, took: asked.took })
     }
 
     /// Who decides about this command; `None` for one that wants no decision.

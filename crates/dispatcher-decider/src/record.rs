@@ -120,7 +120,7 @@ fn event(answered: DecisionResult, step: &Step) -> Option<DecisionEvents> {
 
 /// The record of a verdict that did not count, as JSON: one that came late, or one of a shadow.
 #[derive(Serialize)]
-struct Other<'a> {
+struct OtherRecord<'a> {
     result: DecisionResult,
     by: &'a str,
     #[serde(skip_serializing_if = "str::is_empty")]
@@ -132,7 +132,7 @@ struct Other<'a> {
 }
 
 /// A verdict that did not count.
-pub(crate) struct Verdict<'a> {
+pub(crate) struct Other<'a> {
     pub(crate) kind: DecisionKind,
     pub(crate) decider: &'a Decider,
     pub(crate) result: DecisionResult,
@@ -161,9 +161,9 @@ struct ToldLate<'a> {
     repair: &'a serde_json::Value,
 }
 
-impl Verdict<'_> {
+impl Other<'_> {
     pub(crate) fn record(&self) -> DecisionRecord {
-        let record = Other {
+        let record = OtherRecord {
             result: self.result,
             by: &self.decider.name,
             reason: self.reason,

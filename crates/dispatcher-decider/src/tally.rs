@@ -79,6 +79,7 @@ impl Default for Tally {
             late_differs: AtomicU64::default(),
             shadow: AtomicU64::default(),
             shadow_differs: AtomicU64::default(),
+            skipped: AtomicU64::default(),
             took_us: AtomicU64::default(),
             took: Histogram::new(TIMES),
         }

@@ -150,9 +150,9 @@ fn start(instances: Vec<DeciderInstance>, within: Duration) -> Deciders {
     Deciders::start(instances, &[], within).unwrap()
 }
 
-fn callback(command: &str) -> Callback {
+fn callback(command: &str) -> Arc<Callback> {
     let body = tencent_chat::command(command).unwrap().sample;
-    Callback::new(CallbackParts {
+    Arc::new(Callback::new(CallbackParts {
         id: CallbackId::mint(),
         app: App::new(1, "main"),
         command: Command::new(command),
@@ -162,7 +162,7 @@ fn callback(command: &str) -> Callback {
         event_time: None,
         key: None,
         identity: None,
-    })
+    }))
 }
 
 async fn decide(deciders: &Deciders, command: &str, within: Duration) -> Answer {
@@ -390,7 +390,7 @@ fn journal() -> (Journal, tempfile::TempDir) {
 }
 
 /// Stores a callback with what was decided, as the intake does, and lets go on what goes on after the answer.
-fn store(journal: &Journal, deciders: &Deciders, callback: Callback, answer: Answer) {
+fn store(journal: &Journal, deciders: &Deciders, callback: Arc<Callback>, answer: Answer) {
     let place = Place::new();
     assert!(journal.port().append_decided(callback, answer.record.unwrap(), Some(&place)));
     deciders.go_on(answer.afterwards.unwrap(), Some((journal.clone(), place)));

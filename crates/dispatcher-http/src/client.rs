@@ -1,8 +1,13 @@
 //! The HTTP client: connections are kept, redirects not followed, the environment's proxy not obeyed.
 
-use std::{error::Error, sync::Arc, time::Duration};
+use std::{
+    error::Error,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use bytes::Bytes;
+use dispatcher_core::OpenError;
 use reqwest::{
     Method, Proxy, Request, Response, Url,
     header::{HeaderMap, HeaderValue},
@@ -131,14 +136,29 @@ async fn read(response: &mut Response, keep: usize, kept: &mut Vec<u8>) -> BodyE
     }
 }
 
-/// TLS with the system's root certificates, or with none at all where TLS is not going to be used: then a machine without
-/// certificates is no obstacle, and nothing is read.
-///
-/// The provider is ring, for this client alone: what the process or another plugin has installed is left as it is.
-///
-/// # Errors
-/// When the system's root certificates cannot be read.
-pub fn tls(used: bool) -> Result<ClientConfig, Box<dyn Error + Send + Sync>> {
+/// TLS of one plugin instance, made at its first opening: the system's root certificates are read once, and sessions are shared
+/// by all that it opens.
+#[derive(Debug, Default)]
+pub struct Tls(OnceLock<ClientConfig>);
+
+impl Tls {
+    /// The configuration of it: with the system's root certificates, or with none at all where TLS is not going to be `used`.
+    /// Then a machine without certificates is no obstacle, and nothing is read. What the first call says holds for all.
+    ///
+    /// The provider is ring, for this client alone: what the process or another plugin has installed is left as it is.
+    ///
+    /// # Errors
+    /// When the system's root certificates cannot be read; they are read again at the next call. It names the setting `url`.
+    pub fn config(&self, used: bool) -> Result<ClientConfig, OpenError> {
+        if let Some(tls) = self.0.get() {
+            return Ok(tls.clone());
+        }
+        let tls = tls(used).map_err(|err| OpenError::key("url", format!("cannot use TLS: {err}")))?;
+        Ok(self.0.get_or_init(|| tls).clone())
+    }
+}
+
+fn tls(used: bool) -> Result<ClientConfig, Box<dyn Error + Send + Sync>> {
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()?;
     let builder =

@@ -17,7 +17,7 @@ mod headers;
 pub mod target;
 
 pub use answer::{Answer, BodyEnd, NoAnswer};
-pub use client::{Client, ClientParts, tls};
+pub use client::{Client, ClientParts, Tls};
 pub use dispatcher_core::Network;
 pub use excerpt::EXCERPT_MAX;
 pub use guard::Guard;

@@ -1,6 +1,6 @@
 //! Which commands are never journaled.
 
-use dispatcher_core::Command;
+use dispatcher_core::{Command, CommandPattern};
 
 use crate::{CommandRule, JournalRule};
 
@@ -29,14 +29,11 @@ impl Policy {
 }
 
 fn rule_for(rules: &[CommandRule], command: &str) -> JournalRule {
-    let selecting = rules.iter().filter(|rule| rule.commands.selects(command));
-    selecting.max_by_key(|rule| rule.commands.narrowness()).map_or(JournalRule::Always, |rule| rule.journal)
+    CommandPattern::narrowest(rules, |rule| &rule.commands, command).map_or(JournalRule::Always, |rule| rule.journal)
 }
 
 #[cfg(test)]
 mod tests {
-    use dispatcher_core::CommandPattern;
-
     use super::*;
 
     #[test]

@@ -285,7 +285,8 @@ impl<'c> Request<'c> {
         let worker = &self.connection.worker;
         let rules = self.rules;
         let deadline = self.begun + rules.options.answer_within;
-        let mut recorded = Recorded { worker, callback: is_journaled.then(|| Arc::new(callback.clone())) };
+        let callback = Arc::new(callback);
+        let mut recorded = Recorded { worker, callback: is_journaled.then(|| callback.clone()) };
         let answer = rules.deciders.decide(&callback, deadline).await;
         let place = answer.afterwards.as_ref().map(|_| Place::new());
         recorded.put(answer.record, place.as_ref());

@@ -2,6 +2,8 @@
 
 use std::{cell::RefCell, collections::HashMap, fmt::Write as _, time::Duration};
 
+use dispatcher_core::CommandPattern;
+
 use crate::Retention;
 
 /// How long each command is kept, with the answers that were given.
@@ -60,8 +62,8 @@ impl Rules {
 }
 
 fn keep_for(retention: &Retention, command: &str) -> Duration {
-    let rules = retention.rules.iter().filter(|(pattern, _)| pattern.selects(command));
-    rules.max_by_key(|(pattern, _)| pattern.narrowness()).map_or(retention.keep_for, |(_, span)| *span)
+    CommandPattern::narrowest(&retention.rules, |(pattern, _)| pattern, command)
+        .map_or(retention.keep_for, |(_, span)| *span)
 }
 
 #[cfg(test)]

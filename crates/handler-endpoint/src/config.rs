@@ -1,12 +1,11 @@
 //! The settings, and what can be said of them without contacting anybody.
 
-use std::{collections::BTreeMap, sync::OnceLock, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use async_trait::async_trait;
 use dispatcher_core::{CheckContext, HandlerConfig, OpenContext, OpenError, Secret, SettingError, TimeSpan};
-use dispatcher_http::{Client, ClientParts, Guard, Network, read_headers, target, tls};
+use dispatcher_http::{Client, ClientParts, Guard, Network, Tls, read_headers, target};
 use reqwest::{Url, header::HeaderMap};
-use rustls::ClientConfig;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -56,7 +55,7 @@ pub(crate) struct EndpointConfig {
 
     /// The root certificates and the TLS sessions, shared by what decides and what handles.
     #[serde(skip)]
-    tls: OnceLock<ClientConfig>,
+    tls: Tls,
 }
 
 /// What is posted, as the configuration says it.
@@ -88,18 +87,8 @@ impl HandlerConfig for EndpointConfig {
     }
 
     async fn open(&self, cx: &OpenContext) -> Result<Endpoint, OpenError> {
-        let Read { url, guard, headers } = self.read().map_err(|findings| match findings.first() {
-            Some(finding) => OpenError::key(finding.path.join("."), &finding.message),
-            None => OpenError::other("the settings are not usable"),
-        })?;
-        let tls = match self.tls.get() {
-            Some(tls) => tls.clone(),
-            None => {
-                let tls = tls(url.scheme() == "https");
-                let tls = tls.map_err(|err| OpenError::key("url", format!("cannot use TLS: {err}")))?;
-                self.tls.get_or_init(|| tls).clone()
-            }
-        };
+        let Read { url, guard, headers } = self.read()?;
+        let tls = self.tls.config(url.scheme() == "https")?;
         let connect_timeout = self.connect_timeout.get();
         let client = Client::new(ClientParts {
             guard,

@@ -102,10 +102,7 @@ impl HandlerConfig for WordFilterConfig {
     }
 
     async fn open(&self, _: &OpenContext) -> Result<WordFilter, OpenError> {
-        self.read().map_err(|findings| match findings.first() {
-            Some(finding) => OpenError::key(finding.path.join("."), &finding.message),
-            None => OpenError::other("the settings are not usable"),
-        })
+        Ok(self.read()?)
     }
 }
 

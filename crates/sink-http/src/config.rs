@@ -1,12 +1,11 @@
 //! The settings, and what can be said of them without contacting anybody.
 
-use std::{collections::BTreeMap, sync::OnceLock, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use async_trait::async_trait;
 use dispatcher_core::{CheckContext, OpenContext, OpenError, Secret, SettingError, SinkConfig, Takes, TimeSpan};
-use dispatcher_http::{Client, ClientParts, Guard, Network, read_headers, target, tls};
+use dispatcher_http::{Client, ClientParts, Guard, Network, Tls, read_headers, target};
 use reqwest::{Proxy, Url, header::HeaderMap};
-use rustls::ClientConfig;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -59,7 +58,7 @@ pub(crate) struct HttpConfig {
 
     /// The root certificates and the TLS sessions, shared by all lanes.
     #[serde(skip)]
-    tls: OnceLock<ClientConfig>,
+    tls: Tls,
 }
 
 /// What is posted.
@@ -93,18 +92,8 @@ impl SinkConfig for HttpConfig {
     }
 
     async fn open(&self, _: &OpenContext) -> Result<HttpSink, OpenError> {
-        let Read { url, guard, keys, headers, proxy } = self.read().map_err(|findings| match findings.first() {
-            Some(finding) => OpenError::key(finding.path.join("."), &finding.message),
-            None => OpenError::other("the settings are not usable"),
-        })?;
-        let tls = match self.tls.get() {
-            Some(tls) => tls.clone(),
-            None => {
-                let used = url.scheme() == "https" || proxy.is_some();
-                let tls = tls(used).map_err(|err| OpenError::key("url", format!("cannot use TLS: {err}")))?;
-                self.tls.get_or_init(|| tls).clone()
-            }
-        };
+        let Read { url, guard, keys, headers, proxy } = self.read()?;
+        let tls = self.tls.config(url.scheme() == "https" || proxy.is_some())?;
         let proxied = proxy.is_some();
         let connect_timeout = self.connect_timeout.get();
         let parts = ClientParts { guard, headers, proxy, connect_timeout, idle: IDLE, idle_connections: 1, tls };

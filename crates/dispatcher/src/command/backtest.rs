@@ -5,7 +5,7 @@
 
 mod report;
 
-use std::{process::ExitCode, thread};
+use std::{process::ExitCode, sync::Arc, thread};
 
 use clap::Args;
 use dispatcher_config::{Config, HandlerInstance};
@@ -228,7 +228,7 @@ async fn try_out(
     view: Box<CallbackView>,
 ) -> (Box<CallbackView>, Option<TriedOut>) {
     let tried = match callback(&view) {
-        Some(callback) => deciders.try_out(&handler, &callback, Purpose::Backtest).await,
+        Some(callback) => deciders.try_out(&handler, &Arc::new(callback), Purpose::Backtest).await,
         None => None,
     };
     (view, tried)
