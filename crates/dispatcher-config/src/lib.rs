@@ -12,7 +12,9 @@ mod finding;
 mod key_path;
 mod limit;
 mod plugins;
+mod reference;
 mod run;
+mod schema;
 mod sections;
 mod source;
 
@@ -21,7 +23,9 @@ pub use decide::{DecideSettings, DefaultDecision, Emit};
 pub use finding::{Finding, Findings};
 pub use limit::Limit;
 pub use plugins::{HandlerInstance, SinkInstance};
+pub use reference::reference;
 pub use run::{BackoffSettings, Order, RunSettings, StartAt};
+pub use schema::schema;
 pub use sections::{
     AppSection, CommandRule, DedupeSection, IntakeSection, JournalRule, JournalSection, LogFormat, LogLevel,
     LogSection, SignaturePolicy, Sync, WhenBlocked,

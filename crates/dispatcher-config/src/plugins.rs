@@ -58,7 +58,7 @@ pub struct SinkInstance {
 /// The dispatcher's keys that only `[handlers.<name>]` takes.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-struct HandlerKeys {
+pub(crate) struct HandlerKeys {
     /// The handler's plugin. Default: the section's own name.
     r#type: Option<String>,
     /// The commands it selects: names, families such as `"Group.*"`, or `"*"`. Default: the plugin's.
@@ -76,7 +76,7 @@ struct HandlerKeys {
 /// The dispatcher's keys that only `[sinks.<name>]` takes.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct SinkKeys {
+pub(crate) struct SinkKeys {
     /// The sink's plugin, such as `"file"`.
     r#type: String,
     /// How many events one delivery carries at most. Default: 512 for sinks of one lane, else 1.
@@ -90,7 +90,7 @@ struct SinkKeys {
 }
 
 /// The keys for what a handler does with callbacks from the journal, which one that only decides has none of.
-const CONSUMER_KEYS: [&str; 5] = ["attempts", "backoff", "give_up_after", "lanes", "start"];
+pub(crate) const CONSUMER_KEYS: [&str; 5] = ["attempts", "backoff", "give_up_after", "lanes", "start"];
 
 /// The names of the keys of [`HandlerKeys`] and of [`SinkKeys`]; a test holds them equal.
 const HANDLER_KEYS: [&str; 6] = ["apps", "commands", "except", "phase", "sinks", "type"];

@@ -54,6 +54,10 @@ pub(crate) enum Verb {
     Plugins(Listing),
     /// List the commands of the catalogue: phase, reply, key, and what tells two happenings apart
     Commands(Listing),
+    /// Print the JSON Schema of the configuration, with every plugin in this program, for editors
+    Schema(Schema),
+    /// Print the script that completes the command line in a shell
+    Completions(Completions),
     /// Send a callback to a running dispatcher, signed as Tencent signs it
     Send(Send),
     /// Decode bodies, and say what is not known in them and what is not there
@@ -87,6 +91,19 @@ pub(crate) struct Listing {
     /// Write JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Schema {
+    /// Print a reference of all settings for people, in Markdown, instead
+    #[arg(long)]
+    pub(crate) markdown: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Completions {
+    /// The shell
+    pub(crate) shell: clap_complete::Shell,
 }
 
 /// Where to, as which app and with which token is taken from the configuration unless it is given.

@@ -2,7 +2,7 @@
 
 use std::{io::Write as _, path::Path, process::ExitCode};
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, Parser as _};
 use dispatcher_config::Config;
 use dispatcher_core::{Registry, RegistryError};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -41,6 +41,13 @@ pub fn run(plugins: Plugins) -> ExitCode {
         Some(Verb::Plugins(_)) => print(&listing::plugins(&registry)),
         Some(Verb::Commands(args)) if args.json => print(&format!("{:#}\n", listing::commands_json())),
         Some(Verb::Commands(_)) => print(&listing::commands()),
+        Some(Verb::Schema(args)) if args.markdown => print(&dispatcher_config::reference(&registry)),
+        Some(Verb::Schema(_)) => print(&format!("{:#}\n", dispatcher_config::schema(&registry))),
+        Some(Verb::Completions(args)) => {
+            let mut script = Vec::new();
+            clap_complete::generate(args.shell, &mut Cli::command(), program_name(), &mut script);
+            print(&String::from_utf8_lossy(&script))
+        }
         Some(Verb::Decode(args)) => args.run(),
         Some(Verb::Send(args)) => match send::send(&args, &registry) {
             Ok(true) => ExitCode::SUCCESS,
@@ -62,6 +69,13 @@ pub fn run(plugins: Plugins) -> ExitCode {
         Some(Verb::Consumers(args)) => ask(args.config(), &registry, |config| args.run(config)),
         Some(Verb::Journal(args)) => ask(args.config(), &registry, |config| args.run(config)),
     }
+}
+
+/// What this program is called: one with plugins of its own has a name of its own.
+fn program_name() -> String {
+    let name = std::env::args_os().next().map(std::path::PathBuf::from);
+    let name = name.as_deref().and_then(Path::file_name).and_then(|name| name.to_str());
+    name.unwrap_or("dispatcher").to_owned()
 }
 
 /// Asks the dispatcher of this configuration, or its journal.
