@@ -15,6 +15,7 @@ use crate::{
         replay::Replay,
         show::Show,
         status::Status,
+        test::Test,
     },
     decode::Decode,
 };
@@ -50,6 +51,8 @@ pub(crate) enum Verb {
     ///
     /// Exits with 0, or with 78 and a line per error: file, line, key, what is wrong and what to write.
     Check(ConfigFile),
+    /// Run configuration tests: callbacks in, replies and events out, without sockets and without the disk
+    Test(Test),
     /// List the handlers and sinks in this program, with their settings
     Plugins(Listing),
     /// List the commands of the catalogue: phase, reply, key, and what tells two happenings apart

@@ -29,3 +29,5 @@ mod wiring;
 pub use dispatcher::{Dispatcher, StartError};
 pub use plugins::Plugins;
 pub use run::{registry, run};
+
+use run::EX_CONFIG;

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// The configuration is wrong: `EX_CONFIG` of `sysexits.h`.
-const EX_CONFIG: u8 = 78;
+pub(crate) const EX_CONFIG: u8 = 78;
 
 /// Runs a dispatcher program with the bundled plugins and `plugins`: reads the command line, does what it says, and gives
 /// the exit code for `main` to return. Blocks until the program is to end; called once.
@@ -37,6 +37,7 @@ pub fn run(plugins: Plugins) -> ExitCode {
         None => serve(&cli.config.config, &registry),
         Some(Verb::Run(config)) => serve(&config.config, &registry),
         Some(Verb::Check(config)) => check(&config.config, &registry),
+        Some(Verb::Test(args)) => args.run(&registry),
         Some(Verb::Plugins(args)) if args.json => print(&format!("{:#}\n", listing::plugins_json(&registry))),
         Some(Verb::Plugins(_)) => print(&listing::plugins(&registry)),
         Some(Verb::Commands(args)) if args.json => print(&format!("{:#}\n", listing::commands_json())),

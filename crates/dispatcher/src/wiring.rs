@@ -3,7 +3,7 @@
 use dispatcher_config::{
     Config, DefaultDecision, Emit, JournalRule, Order, SignaturePolicy, StartAt, Sync, WhenBlocked,
 };
-use dispatcher_core::{App, ByteSize, Rate, Takes, TimeSpan};
+use dispatcher_core::{App, ByteSize, Command, Rate, Takes, TimeSpan};
 use dispatcher_decider::{DeciderInstance, DeciderOptions, DefaultRule, Fallback};
 use dispatcher_intake::{IntakeApp, IntakeOptions, PathRule};
 use dispatcher_journal::{JournalOptions, Retention, Start};
@@ -71,6 +71,13 @@ pub(crate) fn rules(config: &Config) -> Vec<dispatcher_intake::CommandRule> {
         },
     };
     config.commands.iter().map(rule).collect()
+}
+
+/// Whether callbacks of this command are stored and handled: of the rules that select it, the narrowest says so.
+pub(crate) fn is_journaled(config: &Config, command: &Command) -> bool {
+    let rules = config.commands.iter().filter(|rule| rule.pattern.selects(command.as_str()));
+    let narrowest = rules.max_by_key(|rule| rule.pattern.narrowness());
+    narrowest.is_none_or(|rule| rule.journal == JournalRule::Always)
 }
 
 /// The handlers that decide.
