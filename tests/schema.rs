@@ -140,3 +140,67 @@ fn shells_are_told_how_to_complete() {
         assert!(script.contains(word) && script.contains("dead-letters"), "{shell}: {script}");
     }
 }
+
+#[test]
+fn what_is_in_force_is_shown_with_its_origin_and_without_secrets() {
+    let folder = TempDir::new().unwrap();
+    let text = "\
+[intake]
+drain = \"${TIME_TO_DRAIN}\"
+[[apps]]
+sdk_app_id = 1
+name = \"main\"
+tokens = [\"${FIRST_OF_TWO}\", \"written-sentinel\"]
+[handlers.all]
+type = \"forward\"
+sinks = [\"relay\"]
+[sinks.relay]
+type = \"http\"
+url = \"https://example.com/in?t=url-sentinel\"
+headers = { Authorization = \"header-sentinel\", X = { file = \"h\" } }
+allow_networks = [\"${NETWORK_PASSWORD}\"]
+";
+    fs::write(folder.path().join("dispatcher.toml"), text).unwrap();
+    fs::write(folder.path().join("h"), "file-sentinel").unwrap();
+    let show = |args: &[&str]| {
+        let mut program = Command::new(DISPATCHER);
+        program.arg("config").args(args).current_dir(folder.path());
+        program
+            .env("TIME_TO_DRAIN", "7s")
+            .env("FIRST_OF_TWO", "variable-sentinel")
+            .env("NETWORK_PASSWORD", "10.1.2.0/24");
+        let output = program.output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(!text.contains("sentinel") && !text.contains("10.1.2"), "{text}");
+        text
+    };
+    let shown = show(&[]);
+    let squeezed: Vec<String> =
+        shown.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    for line in [
+        "drain = \"7s\" # dispatcher.toml:2, environment: TIME_TO_DRAIN",
+        "listen = \"127.0.0.1:8080\" # default",
+        "dedupe.window = \"10m\" # default",
+        "tokens = [\"(secret)\", \"(secret)\"] # dispatcher.toml:6, environment: FIRST_OF_TWO",
+        "signature = \"required\" # default",
+        "[handlers.all]",
+        "phase = \"after\" # default",
+        "commands = [\"*\"] # default",
+        "backoff.factor = 2.0 # default",
+        "url = \"https://example.com/in?…\" # dispatcher.toml:12",
+        "headers = { Authorization = \"(secret)\", X = { file = \"h\" } } # dispatcher.toml:13",
+        "allow_networks = [\"(secret)\"] # dispatcher.toml:14, environment: NETWORK_PASSWORD",
+        "lanes = 16 # default",
+    ] {
+        assert!(squeezed.iter().any(|shown| shown == line), "{line:?} is not in\n{shown}");
+    }
+    let table: toml::Table = toml::from_str(&shown).unwrap();
+    assert_eq!(table["intake"]["answer_within"].as_str(), Some("1s 500ms"), "it is TOML again");
+    let told: Value = serde_json::from_str(&show(&["--json"])).unwrap();
+    let drain = told["settings"].as_array().unwrap().iter().find(|setting| setting["key"] == "drain").unwrap();
+    let expected = serde_json::json!({
+        "section": "[intake]", "key": "drain", "value": "7s", "origin": "environment", "line": 2, "variables": ["TIME_TO_DRAIN"]
+    });
+    assert_eq!(*drain, expected);
+}

@@ -8,6 +8,7 @@
 mod config;
 mod decide;
 mod decode;
+mod effective;
 mod finding;
 mod key_path;
 mod limit;
@@ -20,6 +21,7 @@ mod source;
 
 pub use config::Config;
 pub use decide::{DecideSettings, DefaultDecision, Emit};
+pub use effective::{EffectiveSetting, SettingOrigin, effective};
 pub use finding::{Finding, Findings};
 pub use limit::Limit;
 pub use plugins::{HandlerInstance, SinkInstance};

@@ -99,8 +99,8 @@ const SINK_KEYS: [&str; 4] = ["batch", "order", "rate", "type"];
 /// How many callbacks go to a handler's cell at once: it saves most of the way there, and a slow handler's batch is cut
 /// short. A handler that waits for others gets them one by one.
 const HANDLER_BATCH: usize = 64;
-const HANDLER_LANES: usize = 4;
-const SINK_BATCH: usize = 512;
+pub(crate) const HANDLER_LANES: usize = 4;
+pub(crate) const SINK_BATCH: usize = 512;
 const MAX_BATCH: usize = 100_000;
 
 pub(crate) fn handler(

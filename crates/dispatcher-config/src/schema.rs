@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     AppSection, IntakeSection, JournalSection, LogSection,
     decide::DecideKeys,
-    plugins::{CONSUMER_KEYS, HandlerKeys, SinkKeys},
+    plugins::{CONSUMER_KEYS, HANDLER_LANES, HandlerKeys, SINK_BATCH, SinkKeys},
     run::RunKeys,
     sections::CommandSection,
 };
@@ -58,6 +58,13 @@ fn handlers(definitions: &mut Definitions, plugins: &[&HandlerPlugin]) -> Value 
                 add_keys(&mut section, keys, |key| plugin.role != Role::Decide || !CONSUMER_KEYS.contains(&key));
             }
         }
+        let defaults = [
+            ("type", json!(plugin.name)),
+            ("commands", json!(plugin.commands)),
+            ("phase", json!(plugin.phase.to_string())),
+            ("lanes", json!(plugin.lanes.unwrap_or(HANDLER_LANES))),
+        ];
+        set_defaults(&mut section, defaults);
         let commands = plugin.commands.join("`, `");
         describe(
             &mut section,
@@ -92,6 +99,11 @@ fn sinks(definitions: &mut Definitions, plugins: &[&SinkPlugin]) -> Value {
         for keys in [&run, &keys] {
             add_keys(&mut section, keys, |_| true);
         }
+        let (lanes, batch) = match plugin.lanes {
+            Lanes::One => (1, SINK_BATCH),
+            Lanes::Default(lanes) => (lanes, 1),
+        };
+        set_defaults(&mut section, [("lanes", json!(lanes)), ("batch", json!(batch))]);
         let lanes = match plugin.lanes {
             Lanes::One => {
                 section["properties"]["lanes"]["maximum"] = json!(1);
@@ -129,6 +141,15 @@ fn definition_name(kind: &str, name: &str) -> String {
 
 fn reference(name: &str) -> Value {
     json!({ "$ref": format!("#/definitions/{name}") })
+}
+
+/// What counts for keys whose default is the plugin's, of those that it takes.
+fn set_defaults<const N: usize>(section: &mut Value, defaults: [(&str, Value); N]) {
+    for (key, default) in defaults {
+        if let Some(property) = section["properties"].get_mut(key) {
+            property["default"] = default;
+        }
+    }
 }
 
 fn describe(section: &mut Value, description: &str, more: &str) {

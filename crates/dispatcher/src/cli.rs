@@ -18,6 +18,7 @@ use crate::{
         test::Test,
     },
     decode::Decode,
+    effective::ShowConfig,
 };
 
 /// Takes Tencent Cloud Chat callbacks, makes them durable, and delivers what handlers make of them.
@@ -51,6 +52,8 @@ pub(crate) enum Verb {
     ///
     /// Exits with 0, or with 78 and a line per error: file, line, key, what is wrong and what to write.
     Check(ConfigFile),
+    /// Show the configuration that is in force, with where each value comes from, and without secrets
+    Config(ShowConfig),
     /// Run configuration tests: callbacks in, replies and events out, without sockets and without the disk
     Test(Test),
     /// List the handlers and sinks in this program, with their settings

@@ -17,12 +17,14 @@ mod command;
 mod decisions;
 mod decode;
 mod dispatcher;
+mod effective;
 mod listing;
 mod logging;
 mod plugins;
 mod run;
 mod screen;
 mod send;
+mod service;
 mod setup;
 mod wiring;
 

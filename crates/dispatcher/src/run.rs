@@ -12,6 +12,7 @@ use crate::{
     Dispatcher, Plugins, bundled,
     cli::{Cli, ConfigFile, Verb},
     listing, logging, screen, send,
+    service::Service,
 };
 
 /// The configuration is wrong: `EX_CONFIG` of `sysexits.h`.
@@ -37,6 +38,7 @@ pub fn run(plugins: Plugins) -> ExitCode {
         None => serve(&cli.config.config, &registry),
         Some(Verb::Run(config)) => serve(&config.config, &registry),
         Some(Verb::Check(config)) => check(&config.config, &registry),
+        Some(Verb::Config(args)) => args.run(&registry),
         Some(Verb::Test(args)) => args.run(&registry),
         Some(Verb::Plugins(args)) if args.json => print(&format!("{:#}\n", listing::plugins_json(&registry))),
         Some(Verb::Plugins(_)) => print(&listing::plugins(&registry)),
@@ -164,9 +166,16 @@ fn serve(path: &Path, registry: &Registry) -> ExitCode {
             }
             logging::Format::Json => screen::log(&facts),
         }
-        let signal = signals.next().await;
+        let service = Service::new();
+        service.ready(&format!("answering callbacks at {}", dispatcher.local_addr()));
+        let signal = tokio::select! {
+            signal = signals.next() => signal,
+            never = service.live() => match never {},
+        };
         info!(signal, "stopping: finishing what is under way");
+        service.stopping();
         tokio::select! {
+            never = service.live() => match never {},
             is_clean = dispatcher.drain() => {
                 if is_clean { ExitCode::SUCCESS } else { ExitCode::FAILURE }
             }
