@@ -324,3 +324,21 @@ t.toml:38: role: FAILED
     assert!(err.contains("the environment variable TOKEN_OF_NOBODY is not set"), "{err}");
     assert_eq!(code, Some(78));
 }
+
+#[test]
+fn what_the_document_shows_passes() {
+    let document = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/TESTING.md")).unwrap();
+    let shown = document.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let folder = TempDir::new().unwrap();
+    let configuration = CONFIGURATION
+        .replace("${TOKEN_OF_NOBODY}", "${DISPATCHER_TOKEN}")
+        .replace("message = \"no\"", "message = \"That word is not for here.\"")
+        .replace("commands = [\"C2C.CallbackBeforeSendMsg\", ", "commands = [\"Group.CallbackBeforeSendMsg\", ")
+        .replace("if_late = \"refuse\"", "")
+        .replace("[handlers.everything]", "[handlers.everything]\nenabled = false");
+    fs::write(folder.path().join("dispatcher.toml"), configuration).unwrap();
+    fs::write(folder.path().join("t.toml"), shown.collect::<String>()).unwrap();
+    let output = Command::new(DISPATCHER).args(["test", "t.toml"]).current_dir(folder.path()).output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.ends_with("4 passed, 0 failed\n"), "{said}{}", String::from_utf8_lossy(&output.stderr));
+}

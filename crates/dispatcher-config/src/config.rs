@@ -104,7 +104,7 @@ impl Config {
     }
 }
 
-const SECTIONS: [&str; 7] = ["apps", "commands", "handlers", "intake", "journal", "log", "sinks"];
+pub(crate) const SECTIONS: [&str; 7] = ["apps", "commands", "handlers", "intake", "journal", "log", "sinks"];
 
 struct Reader<'a> {
     source: &'a mut Source,

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use crate::{
     Config, Findings,
     key_path::KeyPath,
-    schema,
+    schema::{plain_sections, schema},
     source::{Environment, Source},
 };
 
@@ -65,7 +65,7 @@ pub fn effective(
     let mut walk = Walk { schema: &schema, source: &source, settings: Vec::new(), section: String::new() };
     let none = Value::Object(Map::new());
     let top = KeyPath::default();
-    for name in ["intake", "journal", "log"] {
+    for name in plain_sections(&schema) {
         walk.section(format!("[{name}]"), &schema["properties"][name], root.get(name).unwrap_or(&none), &top.key(name));
     }
     for (idx, app) in root.get("apps").and_then(Value::as_array).into_iter().flatten().enumerate() {

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use dispatcher_core::Registry;
 use serde_json::Value;
 
-use crate::schema;
+use crate::schema::{plain_sections, schema};
 
 /// The reference of all settings in a program with these plugins.
 #[must_use]
@@ -18,11 +18,11 @@ pub fn reference(registry: &Registry) -> String {
     );
     let sections = &schema["properties"];
     let definition = |name: String| &schema["definitions"][name.as_str()];
-    page.section("`[intake]`", &sections["intake"], &[]);
+    for name in plain_sections(&schema) {
+        page.section(&format!("`[{name}]`"), &sections[name], &[]);
+    }
     page.section("`[[apps]]`", &sections["apps"]["items"], &[]);
     page.section("`[commands.\"PATTERN\"]`", &sections["commands"]["additionalProperties"], &[]);
-    page.section("`[journal]`", &sections["journal"], &[]);
-    page.section("`[log]`", &sections["log"], &[]);
     for (kind, names) in [
         ("handler", registry.handlers().iter().map(|plugin| plugin.name).collect::<Vec<_>>()),
         ("sink", registry.sinks().iter().map(|plugin| plugin.name).collect()),

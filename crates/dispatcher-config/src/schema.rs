@@ -43,6 +43,12 @@ pub fn schema(registry: &Registry) -> Value {
     })
 }
 
+/// The names of the sections that are neither many nor plugins'.
+pub(crate) fn plain_sections(schema: &Value) -> impl Iterator<Item = &str> {
+    let names = schema["properties"].as_object().into_iter().flatten().map(|(name, _)| name.as_str());
+    names.filter(|name| !["apps", "commands", "handlers", "sinks"].contains(name))
+}
+
 /// Names end up in ids, file names and metrics.
 const NAME: &str = "^[A-Za-z0-9_-]{1,64}$";
 
@@ -307,5 +313,19 @@ fn take_variables(schema: &mut Map<String, Value>) {
         let words = schema.remove("enum").unwrap_or_default();
         schema.remove("type");
         schema.insert("anyOf".to_owned(), json!([{ "type": "string", "enum": words }, variable]));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::SECTIONS;
+
+    #[test]
+    fn has_every_section() {
+        let schema = schema(&Registry::collect(&[]).unwrap());
+        let sections: Vec<&String> = schema["properties"].as_object().unwrap().keys().collect();
+        assert_eq!(sections, SECTIONS);
+        assert_eq!(plain_sections(&schema).count(), SECTIONS.len() - 4);
     }
 }
