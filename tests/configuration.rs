@@ -254,6 +254,20 @@ warning: dispatcher.toml:8: sinks.console: no handler names this sink: nothing g
 }
 
 #[test]
+fn decisions_that_are_on_no_record_are_a_warning() {
+    check(
+        &format!(
+            "{APP}[commands.\"C2C.*\"]\njournal = \"never\"\n[handlers.word-filter]\nwords = [\"x\"]\nsinks = [\"console\"]\n\
+             [sinks.console]\ntype = \"log\"\n"
+        ),
+        0,
+        "
+warning: dispatcher.toml:7: handlers.word-filter: C2C.CallbackBeforeSendMsg is not stored, so that decisions about it are no \
+         events and on no record",
+    );
+}
+
+#[test]
 fn a_taken_port_is_named_with_its_line() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();

@@ -21,7 +21,7 @@ fn nothing_acknowledged_is_lost() {
         (Fault::Kill, 10),
         (Fault::Step, 30),
         (Fault::Power, 6),
-        (Fault::Control, 2),
+        (Fault::Control, 6),
         (Fault::Error, 8),
         (Fault::Flip, 12),
         (Fault::Clock, 4),

@@ -175,15 +175,23 @@ async fn a_reply_in_tencents_own_words_is_passed_on_unchanged_if_it_is_legal() {
         (C2C, r#"{"ActionStatus":"FAIL","ErrorCode":0,"ErrorInfo":""}"#, false),
         (C2C, r#"{"ActionStatus":"OK","ErrorCode":"0","ErrorInfo":""}"#, false),
         (C2C, r#"{"ActionStatus":"OK","ErrorCode":0}"#, false),
-        (C2C, r#"{"ActionStatus":"OK","ErrorCode":0,"ErrorInfo":"","MsgBody":null}"#, false),
         (C2C, r#"{"ActionStatus":"OK","ErrorCode":0,"ErrorInfo":"","MsgBody":[]}"#, false),
-        (C2C, r#"{"ActionStatus":"OK","ErrorCode":2,"ErrorInfo":"","CloudCustomData":"x"}"#, false),
         (C2C, "<html>", false),
         (GROUP, r#"{"ActionStatus":"OK","ErrorCode":2,"ErrorInfo":""}"#, true),
         (CREATE, r#"{"ActionStatus":"OK","ErrorCode":2,"ErrorInfo":""}"#, false),
     ] {
         let answer = tencent.send(command, &scripted(command, &json!({ "reply": reply }))).await;
         let expected = if is_legal { reply.to_owned() } else { plain(1, "") };
+        assert_eq!((answer.status, answer.text), (200, expected), "{command} {reply}");
+    }
+    // Members that say nothing do not make a refusal into none; they are left out.
+    for (command, reply, expected) in [
+        (C2C, r#"{"ActionStatus":"OK","ErrorCode":2,"ErrorInfo":"","MsgBody":[],"CloudCustomData":""}"#, plain(2, "")),
+        (C2C, r#"{"ActionStatus":"OK","ErrorCode":120001,"ErrorInfo":"no","MsgBody":null}"#, plain(120_001, "no")),
+        (C2C, r#"{"ActionStatus":"OK","ErrorCode":0,"ErrorInfo":"","MsgBody":null}"#, OK.to_owned()),
+        (INVITE, r#"{"ActionStatus":"OK","ErrorCode":1,"ErrorInfo":"","RefusedMembers_Account":[]}"#, plain(1, "")),
+    ] {
+        let answer = tencent.send(command, &scripted(command, &json!({ "reply": reply }))).await;
         assert_eq!((answer.status, answer.text), (200, expected), "{command} {reply}");
     }
     // A friend request is not refused by a code at the top.

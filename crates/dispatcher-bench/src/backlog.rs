@@ -24,6 +24,7 @@ use crate::{
     progress::Progress,
     scenario::Scenario,
     server::{Launch, Server, Told, free_address, new_folder},
+    traffic::{Kind, Part},
 };
 
 /// The sink that the events wait for, whatever it is in a scenario.
@@ -90,6 +91,7 @@ async fn send(server: &Server, archive: &mut Archive, progress: &mut Progress, n
     let plan = LoadPlan {
         address: server.address,
         connections: cli.connections[0],
+        parts: Part::all(Kind::AttributesChanged),
         warmup: Span::requests(0),
         measured: Span::requests(n_events),
         rate: None,

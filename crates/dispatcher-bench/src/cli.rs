@@ -9,7 +9,7 @@ use crate::{decode::DecodeArgs, load::LoadPlan, scenario::Scenario};
 /// Measures the dispatcher beside plain programs that do the same without its promises, and against fixed bars.
 ///
 /// Builds all, runs them in turns on loopback, prints tables and the bars, and writes every round as JSON. The intake's
-/// scenarios take about four minutes after building, all of them about a quarter of an hour and 5 GB of disk. Keep the
+/// scenarios take about six minutes after building, all of them about half an hour and 5 GB of disk. Keep the
 /// machine quiet meanwhile.
 #[derive(Parser)]
 #[command(version)]
@@ -35,6 +35,9 @@ pub(crate) struct Cli {
     /// Callbacks per second at which `dead-sink` measures how long the intake takes
     #[arg(long, value_name = "N", default_value_t = 5_000.0, value_parser = rate)]
     pub(crate) rate: f64,
+    /// How long deciders misbehave in `decide-hang`; half as long in `decide-blocked`, with and without the one that does
+    #[arg(long, value_name = "S", default_value_t = 60.0, value_parser = seconds)]
+    pub(crate) trouble: f64,
     /// In `reopen`, drop the whole system's page cache before every second start (root only)
     #[arg(long)]
     pub(crate) drop_caches: bool,
@@ -56,6 +59,9 @@ pub(crate) struct Cli {
     /// Measure against this floor-relay instead of building it
     #[arg(long, value_name = "PATH")]
     pub(crate) floor_relay: Option<PathBuf>,
+    /// Let this program misbehave instead of building it: the example `misbehaving` of the crate `dispatcher`
+    #[arg(long, value_name = "PATH")]
+    pub(crate) misbehaving: Option<PathBuf>,
     /// Keep the servers on these cores, such as 0 or 0-3 (through taskset) [default: wherever the system puts them]
     #[arg(long, value_name = "LIST")]
     pub(crate) server_cores: Option<String>,
@@ -82,7 +88,9 @@ impl Cli {
     /// What to measure, in this order.
     pub(crate) fn scenarios(&self) -> Vec<Scenario> {
         if self.only.is_empty() {
-            Scenario::value_variants().iter().copied().filter(|&scenario| scenario != Scenario::Floor).collect()
+            // `allow` is measured beside `decide`.
+            let is_left_out = |scenario: &Scenario| matches!(scenario, Scenario::Floor | Scenario::Allow);
+            Scenario::value_variants().iter().copied().filter(|scenario| !is_left_out(scenario)).collect()
         } else {
             self.only.clone()
         }

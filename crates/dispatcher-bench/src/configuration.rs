@@ -74,3 +74,37 @@ lanes = {lanes}
 "#
     )
 }
+
+/// A decider that looks for 1,000 words, none of which is in what is sent.
+pub(crate) fn word_filter() -> String {
+    format!("\n[handlers.word-filter]\nwords = {:?}\n", words())
+}
+
+/// Words as people might list them, though of no language: three syllables each, beginning with any consonant.
+fn words() -> Vec<String> {
+    const CONSONANTS: &[u8] = b"bcdfghjklmnpqrstvwz";
+    const VOWELS: &[u8] = b"aeiou";
+    let n_syllables = CONSONANTS.len() * VOWELS.len();
+    let syllable = |idx: usize| {
+        let idx = idx % n_syllables;
+        [char::from(CONSONANTS[idx % CONSONANTS.len()]), char::from(VOWELS[idx / CONSONANTS.len()])]
+    };
+    let word = |nth: usize| [nth, 7 * nth + nth / n_syllables, 31 * nth + 3].into_iter().flat_map(syllable).collect();
+    (0..1_000).map(word).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+    use crate::request::TEXT;
+
+    #[test]
+    fn a_thousand_words_are_not_in_the_text() {
+        let words: HashSet<_> = words().into_iter().collect();
+        assert_eq!(words.len(), 1_000);
+        let text = TEXT.to_lowercase();
+        assert_eq!(words.iter().find(|word| text.contains(*word)), None);
+    }
+}

@@ -24,6 +24,7 @@ use crate::{
     programs::Programs,
     scenario::Scenario,
     server::{Launch, Server, Told, free_address, new_folder},
+    traffic::{self, Kind},
 };
 
 /// Nothing listens on this port of this machine; where something does, the run ends with an error.
@@ -92,7 +93,8 @@ async fn load(
     rate: Option<f64>,
     cli: &Cli,
 ) -> Result<Part> {
-    let plan = LoadPlan { address: server.address, connections: cli.connections[0], warmup, measured, rate };
+    let parts = traffic::Part::all(Kind::AttributesChanged);
+    let plan = LoadPlan { address: server.address, connections: cli.connections[0], parts, warmup, measured, rate };
     let n_lines = archive.count()?; // All there will be of earlier loads.
     let mut process = LoadProcess::start(&plan, cli)?;
     let warm = process.warm().await?;

@@ -15,6 +15,18 @@ pub(crate) const CPU_US: &str = "cpu_us";
 pub(crate) const PEAK_RSS_MIB: &str = "peak_rss_mib";
 pub(crate) const P50_MS: &str = "p50_ms";
 pub(crate) const P99_MS: &str = "p99_ms";
+/// The longest answer by the dispatcher's own clock, from a request's head to its reply.
+pub(crate) const LONGEST_MS: &str = "longest_ms";
+/// The longest answer to a callback whose decider does not come back, by the client's clock, from when it was due.
+pub(crate) const HUNG_LONGEST_MS: &str = "hung_longest_ms";
+/// Answers to such callbacks that are not the default.
+pub(crate) const HUNG_OTHERWISE: &str = "hung_otherwise";
+/// Answers to all others that are not what they ought to be.
+pub(crate) const UNDECIDED: &str = "undecided";
+pub(crate) const DECIDED_P50_MS: &str = "decided_p50_ms";
+pub(crate) const DECIDED_P99_MS: &str = "decided_p99_ms";
+pub(crate) const ACCEPTED_P50_MS: &str = "accepted_p50_ms";
+pub(crate) const ACCEPTED_P99_MS: &str = "accepted_p99_ms";
 /// With the page cache as the killed process left it.
 pub(crate) const WARM_SECONDS: &str = "warm_seconds";
 /// With the page cache dropped.
@@ -80,6 +92,12 @@ pub(crate) enum Bar {
 use Bar::{AtLeast, AtMost};
 use Comparison::{Difference, Itself, Ratio};
 
+/// The deadline, and what an answer may take beyond it.
+const IN_TIME: Option<Bar> = Some(AtMost(1_550.0));
+
+/// Figures whose worst counts over all rounds: what may never be, and memory, which was once taken.
+const WORST: &[&str] = &[PEAK_RSS_MIB, LONGEST_MS, HUNG_LONGEST_MS, HUNG_OTHERWISE, UNDECIDED];
+
 type Spec = (&'static str, &'static str, Comparison, Option<Bar>);
 
 /// The figures of a scenario, in the order in which they are shown.
@@ -113,7 +131,32 @@ fn specs(scenario: Scenario) -> &'static [Spec] {
             (COLD_SECONDS, "s to the first OK, page cache dropped", Itself, Some(AtMost(1.0))),
             (JOURNAL_GB, "journal GB", Itself, None),
         ],
-        Scenario::Floor | Scenario::Accept | Scenario::AcceptSyncOff | Scenario::WholePath => &[],
+        Scenario::DecideHang => &[
+            (LONGEST_MS, "longest answer by the dispatcher's clock, ms", Itself, IN_TIME),
+            (HUNG_LONGEST_MS, "longest by the client's clock, from when it was due, ms", Itself, IN_TIME),
+            (UNDECIDED, "the half that is decided: answers not as decided", Itself, Some(AtMost(0.0))),
+            (HUNG_OTHERWISE, "the half that hangs: answers not the default", Itself, Some(AtMost(0.0))),
+            (P50_MS, "the half that is decided: p50 ms", Itself, None),
+            (P99_MS, "the half that is decided: p99 ms", Itself, None),
+            (CPU_US, "CPU µs per callback", Itself, None),
+            (PEAK_RSS_MIB, "peak RSS MiB", Itself, None),
+        ],
+        Scenario::DecideBlocked => &[
+            (DECIDED_P99_MS, "other decider, p99 ms", Ratio, Some(AtMost(1.5))),
+            (DECIDED_P99_MS, "other decider, p99 ms", Difference, Some(AtMost(5.0))),
+            (DECIDED_P50_MS, "other decider, p50 ms", Ratio, None),
+            (ACCEPTED_P99_MS, "after callbacks, p99 ms", Ratio, Some(AtMost(1.5))),
+            (ACCEPTED_P99_MS, "after callbacks, p99 ms", Difference, Some(AtMost(5.0))),
+            (ACCEPTED_P50_MS, "after callbacks, p50 ms", Ratio, None),
+            (UNDECIDED, "both: answers not as they ought to be", Itself, Some(AtMost(0.0))),
+            (HUNG_OTHERWISE, "the blocked one's callers: answers not the default", Itself, Some(AtMost(0.0))),
+            (HUNG_LONGEST_MS, "their longest wait, ms", Itself, IN_TIME),
+            (PEAK_RSS_MIB, "peak RSS MiB", Itself, None),
+        ],
+        scenario => {
+            debug_assert!(scenario.is_of_intake(), "those have a table of their own");
+            &[]
+        }
     }
 }
 
@@ -128,8 +171,7 @@ pub(crate) fn figures(scenario: Scenario, trials: &[Trial]) -> Vec<Figure> {
         if measured.is_empty() || (comparison != Itself && besides.len() != measured.len()) {
             continue;
         }
-        // Memory that was once taken is the point of its bar; the rest varies with the machine.
-        let over = if name == PEAK_RSS_MIB { highest } else { median };
+        let over = if WORST.contains(&name) { highest } else { median };
         let pairs = measured.iter().zip(&besides);
         let compared = match comparison {
             Itself => over(measured.clone()),
@@ -212,6 +254,20 @@ mod tests {
             ["dead-sink: intake p99 ms", "4.000", "2.000", "× 2.00", "≤ 1.5", "MISSED"],
             ["dead-sink: intake p99 ms", "4.000", "2.000", "+2.00", "≤ 5", "met"],
             ["dead-sink: peak RSS MiB", "70.0", "20.0", "", "≤ 96", "met"],
+        ];
+        assert_eq!(rows, expected.map(|row| row.map(String::from).to_vec()));
+    }
+
+    #[test]
+    fn one_answer_that_is_late_or_wrong_in_any_round_misses_the_bar() {
+        let rounds = [(1_501.0, 0.0), (1_551.0, 0.0), (1_502.0, 1.0)];
+        let trials = rounds.map(|(longest, undecided)| {
+            trial(Scenario::DecideHang, &[(LONGEST_MS, longest), (UNDECIDED, undecided)], &[])
+        });
+        let rows: Vec<_> = figures(Scenario::DecideHang, &trials).iter().map(cells).collect();
+        let expected = [
+            ["decide-hang: longest answer by the dispatcher's clock, ms", "1551", "", "", "≤ 1550", "MISSED"],
+            ["decide-hang: the half that is decided: answers not as decided", "1.000", "", "", "≤ 0", "MISSED"],
         ];
         assert_eq!(rows, expected.map(|row| row.map(String::from).to_vec()));
     }

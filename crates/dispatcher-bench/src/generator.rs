@@ -12,7 +12,11 @@ use hdrhistogram::Histogram;
 use memchr::memmem;
 use mio::{Events, Interest, Poll, Token, net::TcpStream};
 
-use crate::{load::Span, request::Request};
+use crate::{
+    load::Span,
+    request::Request,
+    traffic::{Part, turns},
+};
 
 /// How long no connection at all may get an answer.
 const STALLED_AFTER: Duration = Duration::from_secs(10);
@@ -23,18 +27,43 @@ pub(crate) struct Generator {
     events: Events,
     received: Vec<u8>,
     connections: Vec<Connection>,
-    request: Request,
+    requests: Requests,
+}
+
+/// What comes next.
+struct Requests {
+    of_parts: Vec<Request>,
+    replies: Vec<Option<String>>, // What each part ought to get.
+    turns: Vec<usize>,
+    n_made: usize,
 }
 
 struct Connection {
     stream: TcpStream,
+    part: usize,
+    due: Instant,
     waits_since: Instant,
     answer: Vec<u8>, // What has arrived of an answer that is not complete yet.
 }
 
+/// What was answered, by the parts of the traffic.
+pub(crate) struct Answers {
+    pub(crate) parts: Vec<PartAnswers>,
+}
+
+pub(crate) struct PartAnswers {
+    /// In nanoseconds.
+    pub(crate) waits: Histogram<u64>,
+    /// From when a request was due.
+    pub(crate) longest: Duration,
+    /// How many are not what this part ought to get, and the first of them.
+    pub(crate) unexpected: u64,
+    pub(crate) example: Option<String>,
+}
+
 impl Generator {
     /// Opens the connections.
-    pub(crate) fn connect(address: SocketAddr, n_connections: usize) -> Result<Self> {
+    pub(crate) fn connect(address: SocketAddr, n_connections: usize, parts: &[Part]) -> Result<Self> {
         let poll = Poll::new()?;
         let connections = (0..n_connections).map(|idx| -> Result<Connection> {
             let stream = std::net::TcpStream::connect(address).context("cannot connect")?;
@@ -42,50 +71,51 @@ impl Generator {
             stream.set_nonblocking(true)?;
             let mut stream = TcpStream::from_std(stream);
             poll.registry().register(&mut stream, Token(idx), Interest::READABLE)?;
-            Ok(Connection { stream, waits_since: Instant::now(), answer: Vec::new() })
+            let now = Instant::now();
+            Ok(Connection { stream, part: 0, due: now, waits_since: now, answer: Vec::new() })
         });
         let connections = connections.collect::<Result<_>>()?;
         let (events, received) = (Events::with_capacity(n_connections), vec![0; 16 * 1024]);
-        Ok(Self { poll, events, received, connections, request: Request::new(&address.to_string()) })
+        Ok(Self { poll, events, received, connections, requests: Requests::new(&address.to_string(), parts) })
     }
 
-    /// Keeps one request under way on each connection for `span`, reads what is still under way after it, and returns
-    /// the waits in nanoseconds.
-    pub(crate) fn send_in_turn(&mut self, span: Span) -> Result<Histogram<u64>> {
-        let mut waits = no_waits();
+    /// Keeps one request under way on each connection for `span`, and reads what is still under way after it.
+    pub(crate) fn send_in_turn(&mut self, span: Span) -> Result<Answers> {
+        let mut answers = Answers::none(self.requests.replies.len());
         let mut answered = Vec::with_capacity(self.connections.len());
-        self.request.keep_fresh();
+        self.requests.keep_fresh();
         let until = Instant::now() + span.time();
         let mut n_sent = 0;
         for connection in self.connections.iter_mut().take(usize::try_from(span.requests).unwrap_or(usize::MAX)) {
-            connection.send(self.request.next(), Instant::now())?;
+            let now = Instant::now();
+            connection.send(&mut self.requests, now, now)?;
             n_sent += 1;
         }
         let mut n_under_way = n_sent;
         while n_under_way > 0 {
-            let heard = self.read(STALLED_AFTER, &mut answered)?;
+            let heard = self.read(STALLED_AFTER, &mut answered, &mut answers)?;
             ensure!(heard, "no answer on any of {n_under_way} connections for {STALLED_AFTER:?}");
             for idx in answered.drain(..) {
                 let (now, connection) = (Instant::now(), &mut self.connections[idx]);
-                waits.saturating_record((now - connection.waits_since).as_nanos() as u64);
+                answers.count(connection, now);
                 if now < until && n_sent < span.requests {
-                    connection.send(self.request.next(), now)?;
+                    connection.send(&mut self.requests, now, now)?;
                     n_sent += 1;
                 } else {
                     n_under_way -= 1;
                 }
             }
         }
-        Ok(waits)
+        Ok(answers)
     }
 
-    /// Sends `rate` requests per second for `span`, reads what is still under way after it, and returns the waits in
-    /// nanoseconds.
+    /// Sends `rate` requests per second for `span`, and reads what is still under way after it.
     ///
     /// A wait begins when the request is sent; but when it was due while all connections were busy, it begins then. So
-    /// that the server's stalls count in full, and the generator's own lateness, up to a millisecond, does not.
-    pub(crate) fn send_at(&mut self, rate: f64, span: Span) -> Result<Histogram<u64>> {
-        let mut waits = no_waits();
+    /// that the server's stalls count in full, and the generator's own lateness, up to a millisecond, does not. In the
+    /// longest of a part, both count.
+    pub(crate) fn send_at(&mut self, rate: f64, span: Span) -> Result<Answers> {
+        let mut answers = Answers::none(self.requests.replies.len());
         let mut answered = Vec::with_capacity(self.connections.len());
         let mut idle: VecDeque<usize> = (0..self.connections.len()).collect();
         let n_requests = ((span.seconds * rate) as u64).min(span.requests);
@@ -100,13 +130,14 @@ impl Generator {
             while n_sent < n_due
                 && let Some(idx) = idle.pop_front()
             {
-                let since = if n_sent < n_kept_waiting { due_at(n_sent) } else { now };
-                self.connections[idx].send(self.request.next(), since)?;
+                let due = due_at(n_sent);
+                let since = if n_sent < n_kept_waiting { due } else { now };
+                self.connections[idx].send(&mut self.requests, due, since)?;
                 n_sent += 1;
             }
             let has_next = n_sent < n_requests && !idle.is_empty();
             let timeout = if has_next { due_at(n_sent).saturating_duration_since(now) } else { STALLED_AFTER };
-            let heard = self.read(timeout, &mut answered)?;
+            let heard = self.read(timeout, &mut answered, &mut answers)?;
             let now = Instant::now();
             if heard || n_answered == n_sent {
                 heard_at = now;
@@ -117,29 +148,84 @@ impl Generator {
                 n_kept_waiting = n_due_at(now); // Up to now there was no connection for what was due.
             }
             for idx in answered.drain(..) {
-                waits.saturating_record((now - self.connections[idx].waits_since).as_nanos() as u64);
+                answers.count(&self.connections[idx], now);
                 idle.push_back(idx);
                 n_answered += 1;
             }
         }
-        Ok(waits)
+        Ok(answers)
     }
 
-    /// Waits for at most `timeout`, and adds the connections whose answers are complete to `answered`. False when nothing
-    /// at all came.
-    fn read(&mut self, timeout: Duration, answered: &mut Vec<usize>) -> Result<bool> {
+    /// Waits for at most `timeout`, and adds the connections whose answers are complete to `answered`, and what is not as
+    /// it ought to be to `answers`. False when nothing at all came.
+    fn read(&mut self, timeout: Duration, answered: &mut Vec<usize>, answers: &mut Answers) -> Result<bool> {
         match self.poll.poll(&mut self.events, Some(timeout)) {
             Err(err) if err.kind() == ErrorKind::Interrupted => return Ok(true),
             polled => polled?,
         }
-        self.request.keep_fresh();
+        self.requests.keep_fresh();
         for event in &self.events {
             let idx = event.token().0;
-            if self.connections[idx].read(&mut self.received)? {
+            let connection = &mut self.connections[idx];
+            let part = connection.part;
+            let mut look = |body: &[u8]| answers.look(part, body, self.requests.replies[part].as_deref());
+            if connection.read(&mut self.received, &mut look)? {
                 answered.push(idx);
             }
         }
         Ok(!self.events.is_empty())
+    }
+}
+
+impl Requests {
+    fn new(host: &str, parts: &[Part]) -> Self {
+        let of_parts = parts.iter().map(|part| Request::new(host, part.kind, &part.sender)).collect();
+        let replies = parts.iter().map(|part| part.reply.clone()).collect();
+        Self { of_parts, replies, turns: turns(parts), n_made: 0 }
+    }
+
+    fn keep_fresh(&mut self) {
+        self.of_parts.iter_mut().for_each(Request::keep_fresh);
+    }
+
+    /// The next one, and the part that it is of.
+    fn next(&mut self) -> (usize, &[u8]) {
+        let part = self.turns[self.n_made % self.turns.len()];
+        self.n_made += 1;
+        (part, self.of_parts[part].next())
+    }
+}
+
+impl Answers {
+    fn none(n_parts: usize) -> Self {
+        let none = || PartAnswers { waits: no_waits(), longest: Duration::ZERO, unexpected: 0, example: None };
+        Self { parts: (0..n_parts).map(|_| none()).collect() }
+    }
+
+    /// Of all parts, in nanoseconds.
+    pub(crate) fn waits(&self) -> Histogram<u64> {
+        let mut all = no_waits();
+        self.parts.iter().for_each(|part| all.add(&part.waits).expect("both have the same bounds"));
+        all
+    }
+
+    pub(crate) fn requests(&self) -> u64 {
+        self.parts.iter().map(|part| part.waits.len()).sum()
+    }
+
+    fn count(&mut self, connection: &Connection, now: Instant) {
+        let part = &mut self.parts[connection.part];
+        part.waits.saturating_record((now - connection.waits_since).as_nanos() as u64);
+        part.longest = part.longest.max(now - connection.due);
+    }
+
+    fn look(&mut self, part: usize, body: &[u8], expected: Option<&str>) {
+        if expected.is_none_or(|expected| expected.as_bytes() == body) {
+            return;
+        }
+        let part = &mut self.parts[part];
+        part.unexpected += 1;
+        part.example.get_or_insert_with(|| printable(body));
     }
 }
 
@@ -148,8 +234,9 @@ fn no_waits() -> Histogram<u64> {
 }
 
 impl Connection {
-    fn send(&mut self, request: &[u8], waits_since: Instant) -> Result<()> {
-        self.waits_since = waits_since;
+    fn send(&mut self, requests: &mut Requests, due: Instant, waits_since: Instant) -> Result<()> {
+        let (part, request) = requests.next();
+        (self.part, self.due, self.waits_since) = (part, due, waits_since);
         // With one small request under way, the socket's buffer always has room for it.
         let n_sent = self.stream.write(request).context("cannot send a request")?;
         ensure!(n_sent == request.len(), "sent only {n_sent} of {} bytes", request.len());
@@ -157,37 +244,39 @@ impl Connection {
     }
 
     /// Reads once, which is enough: the poll is edge-triggered, and whatever arrives later wakes it again. Says whether
-    /// the answer is complete.
-    fn read(&mut self, received: &mut [u8]) -> Result<bool> {
+    /// the answer is complete; its body is then given to `look`.
+    fn read(&mut self, received: &mut [u8], look: &mut impl FnMut(&[u8])) -> Result<bool> {
         let n_read = match self.stream.read(received) {
             Err(err) if err.kind() == ErrorKind::WouldBlock => return Ok(false),
             n_read => n_read.context("cannot read an answer")?,
         };
         ensure!(n_read > 0, "the server closed a connection");
-        if self.answer.is_empty() && is_complete(&received[..n_read])? {
+        if self.answer.is_empty()
+            && let Some(body) = body_of(&received[..n_read])?
+        {
+            look(body);
             return Ok(true);
         }
         self.answer.extend_from_slice(&received[..n_read]);
-        let complete = is_complete(&self.answer)?;
-        if complete {
-            self.answer.clear();
-        }
-        Ok(complete)
+        let Some(body) = body_of(&self.answer)? else { return Ok(false) };
+        look(body);
+        self.answer.clear();
+        Ok(true)
     }
 }
 
-/// Whether `answer` is a whole response. Fails unless it is a 200 that says OK.
-pub(crate) fn is_complete(answer: &[u8]) -> Result<bool> {
-    let Some(head_len) = memmem::find(answer, b"\r\n\r\n").map(|at| at + 4) else { return Ok(false) };
+/// The body of `answer`, if that is a whole response. Fails unless it is a 200 that says OK.
+pub(crate) fn body_of(answer: &[u8]) -> Result<Option<&[u8]>> {
+    let Some(head_len) = memmem::find(answer, b"\r\n\r\n").map(|at| at + 4) else { return Ok(None) };
     let (head, body) = answer.split_at(head_len);
     let Some(content_length) = content_length(head) else { bail!("no content-length: {}", printable(answer)) };
     if body.len() < content_length {
-        return Ok(false);
+        return Ok(None);
     }
     let ok = answer.starts_with(b"HTTP/1.1 200 ") && memmem::find(body, br#""ActionStatus":"OK""#).is_some();
     ensure!(ok, "not an OK: {}", printable(answer));
     ensure!(body.len() == content_length, "more than one answer to one request: {}", printable(answer));
-    Ok(true)
+    Ok(Some(body))
 }
 
 pub(crate) fn content_length(head: &[u8]) -> Option<usize> {
@@ -213,6 +302,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::traffic::Kind;
 
     const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 21\r\n\r\n{\"ActionStatus\":\"OK\"}";
 
@@ -245,13 +335,13 @@ mod tests {
         for (n_connections, n_requests) in [(1, 0), (1, 5), (4, 8), (8, 8)] {
             for rate in [None, Some(10_000.0)] {
                 let (address, said) = server(n_connections, Duration::ZERO);
-                let mut generator = Generator::connect(address, n_connections).unwrap();
+                let mut generator = Generator::connect(address, n_connections, &Part::all(Kind::Message)).unwrap();
                 let span = Span::requests(n_requests);
-                let waits = match rate {
+                let answers = match rate {
                     None => generator.send_in_turn(span).unwrap(),
                     Some(rate) => generator.send_at(rate, span).unwrap(),
                 };
-                assert_eq!(waits.len(), n_requests);
+                assert_eq!(answers.requests(), n_requests);
                 drop(generator);
                 assert_eq!(said.recv().unwrap(), n_requests, "{n_connections} connections, {rate:?}");
             }
@@ -261,19 +351,33 @@ mod tests {
     #[test]
     fn a_request_that_finds_no_connection_waits_from_when_it_was_due() {
         let (address, _said) = server(1, Duration::from_millis(50));
-        let mut generator = Generator::connect(address, 1).unwrap();
+        let mut generator = Generator::connect(address, 1, &Part::all(Kind::Message)).unwrap();
         // The second is due after 10 ms, and can be sent after 50.
-        let waits = generator.send_at(100.0, Span::requests(2)).unwrap();
+        let answers = generator.send_at(100.0, Span::requests(2)).unwrap();
+        let waits = answers.waits();
         assert!(waits.max() >= 90_000_000, "{} ns", waits.max());
+        assert!(answers.parts[0].longest.as_nanos() >= 90_000_000, "{:?}", answers.parts[0].longest);
+    }
+
+    #[test]
+    fn an_answer_that_a_part_ought_not_to_get_is_counted() {
+        let (address, _said) = server(1, Duration::ZERO);
+        let part = |share, reply: &str| Part { share, reply: Some(reply.into()), ..Part::all(Kind::Message).remove(0) };
+        let parts = [part(2, r#"{"ActionStatus":"OK"}"#), part(1, r#"{"ActionStatus":"OK","ErrorCode":1}"#)];
+        let mut generator = Generator::connect(address, 1, &parts).unwrap();
+        let answers = generator.send_in_turn(Span::requests(30)).unwrap();
+        let of_parts: Vec<_> = answers.parts.iter().map(|part| (part.waits.len(), part.unexpected)).collect();
+        assert_eq!(of_parts, [(20, 0), (10, 10)]);
+        assert!(answers.parts[1].example.as_ref().unwrap().contains("ActionStatus"));
     }
 
     #[test]
     fn an_answer_is_complete_when_its_body_is() {
         let answer = b"HTTP/1.1 200 OK\r\ndate: now\r\nContent-Length:  21\r\n\r\n{\"ActionStatus\":\"OK\"}";
         for n_bytes in 0..answer.len() {
-            assert!(!is_complete(&answer[..n_bytes]).unwrap(), "{n_bytes}");
+            assert_eq!(body_of(&answer[..n_bytes]).unwrap(), None, "{n_bytes}");
         }
-        assert!(is_complete(answer).unwrap());
+        assert_eq!(body_of(answer).unwrap(), Some(&answer[answer.len() - 21..]));
     }
 
     #[test]
@@ -284,7 +388,7 @@ mod tests {
             "HTTP/1.1 200 OK\r\n\r\n",
             "HTTP/1.1 200 OK\r\ncontent-length: 21\r\n\r\n{\"ActionStatus\":\"OK\"}HTTP",
         ] {
-            assert!(is_complete(answer.as_bytes()).is_err(), "{answer}");
+            assert!(body_of(answer.as_bytes()).is_err(), "{answer}");
         }
     }
 }

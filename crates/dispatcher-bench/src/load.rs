@@ -15,13 +15,18 @@ use std::{
 use anyhow::{Result, ensure};
 use serde::{Deserialize, Serialize};
 
-use crate::{generator::Generator, proc};
+use crate::{
+    generator::{Answers, Generator},
+    proc,
+    traffic::Part,
+};
 
 /// What to send where.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct LoadPlan {
     pub(crate) address: SocketAddr,
     pub(crate) connections: usize,
+    pub(crate) parts: Vec<Part>,
     /// Closed loop.
     pub(crate) warmup: Span,
     pub(crate) measured: Span,
@@ -69,13 +74,29 @@ pub(crate) struct Load {
     pub(crate) p999_us: f64,
     /// What the generator itself took of the machine.
     pub(crate) generator_cpu_us: f64,
+    /// In the order of the plan.
+    pub(crate) parts: Vec<PartLoad>,
+}
+
+/// What was measured of a part of the traffic.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct PartLoad {
+    pub(crate) requests: u64,
+    pub(crate) p50_us: f64,
+    pub(crate) p99_us: f64,
+    /// At a fixed rate, the longest time from when a request was due, the generator's own delay in sending it included.
+    pub(crate) longest_us: f64,
+    /// Answers that are not what this part ought to get.
+    pub(crate) unexpected: u64,
+    /// The first of them.
+    pub(crate) example: Option<String>,
 }
 
 /// Runs the generator until it is through.
 pub(crate) fn run(plan: &LoadPlan) -> Result<()> {
-    let mut generator = Generator::connect(plan.address, plan.connections)?;
+    let mut generator = Generator::connect(plan.address, plan.connections, &plan.parts)?;
     let warm = generator.send_in_turn(plan.warmup)?;
-    say(&Warm { requests: warm.len() })?;
+    say(&Warm { requests: warm.requests() })?;
 
     let mut go = String::new();
     io::stdin().lock().read_line(&mut go)?;
@@ -83,21 +104,35 @@ pub(crate) fn run(plan: &LoadPlan) -> Result<()> {
 
     let cpu_before = proc::cpu(process::id())?;
     let began = Instant::now();
-    let waits = match plan.rate {
+    let answers = match plan.rate {
         Some(rate) => generator.send_at(rate, plan.measured)?,
         None => generator.send_in_turn(plan.measured)?,
     };
     let seconds = began.elapsed().as_secs_f64();
     let cpu = proc::cpu(process::id())? - cpu_before;
-    let percentile_us = |quantile| waits.value_at_quantile(quantile) as f64 / 1e3;
-    say(&Load {
+    say(&load(&answers, seconds, cpu))
+}
+
+fn load(answers: &Answers, seconds: f64, cpu: Duration) -> Load {
+    let waits = answers.waits();
+    let us = |nanos: u64| nanos as f64 / 1e3;
+    let parts = answers.parts.iter().map(|part| PartLoad {
+        requests: part.waits.len(),
+        p50_us: us(part.waits.value_at_quantile(0.5)),
+        p99_us: us(part.waits.value_at_quantile(0.99)),
+        longest_us: part.longest.as_secs_f64() * 1e6,
+        unexpected: part.unexpected,
+        example: part.example.clone(),
+    });
+    Load {
         requests: waits.len(),
         seconds,
-        p50_us: percentile_us(0.5),
-        p99_us: percentile_us(0.99),
-        p999_us: percentile_us(0.999),
+        p50_us: us(waits.value_at_quantile(0.5)),
+        p99_us: us(waits.value_at_quantile(0.99)),
+        p999_us: us(waits.value_at_quantile(0.999)),
         generator_cpu_us: cpu.as_secs_f64() * 1e6 / waits.len() as f64,
-    })
+        parts: parts.collect(),
+    }
 }
 
 fn say(line: &impl Serialize) -> Result<()> {

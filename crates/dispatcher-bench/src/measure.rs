@@ -15,10 +15,12 @@ use crate::{
     configuration::file_of,
     load::{Load, LoadPlan, Span},
     load_process::LoadProcess,
-    machine, proc,
+    machine,
+    proc::{self, settled},
     programs::Programs,
     scenario::{ARCHIVE, Scenario},
     server::{Launch, Server, Told, free_address, new_folder},
+    traffic::{Kind, Part},
 };
 
 /// While requests are sent, the archive is read now and then, so that little is left to read at the end.
@@ -33,6 +35,8 @@ pub(crate) struct Measurement {
     pub(crate) per_second: f64,
     /// Server CPU per callback over the same time, user and kernel.
     pub(crate) cpu_us: f64,
+    /// Callbacks that were answered and are not in the journal, as too many waited for it; the warm-up's too.
+    pub(crate) unrecorded: u64,
     /// The most that was ever resident, the start and the warm-up included.
     pub(crate) peak_rss_mib: f64,
     /// The share of all cores that went to neither the server nor the generator while requests were sent. The benchmark
@@ -51,9 +55,10 @@ pub(crate) struct Sample {
     pub(crate) rss_mib: f64,
 }
 
-/// Measures `scenario` for `seconds`.
+/// Measures `scenario` with callbacks of this kind for `seconds`.
 pub(crate) async fn measure(
     scenario: Scenario,
+    kind: Kind,
     connections: usize,
     seconds: f64,
     cli: &Cli,
@@ -66,16 +71,27 @@ pub(crate) async fn measure(
     let launch = Launch { name: &name, program, folder: folder.path(), address, told };
     let mut server = Server::start(&launch, cli).await?;
     let mut archive = Archive::new(&folder.path().join(file_of(ARCHIVE)));
-    match measure_server(&server, &mut archive, scenario, connections, seconds, cli).await {
-        Ok(measurement) => Ok(measurement),
+    match measure_server(&server, &mut archive, scenario, kind, connections, seconds, cli).await {
+        Ok(mut measurement) => {
+            if !is_answered_after_the_journal(scenario) {
+                measurement.unrecorded = server.stop_and_tell().await?.count("unrecorded");
+            }
+            Ok(measurement)
+        }
         Err(err) => Err(server.blame(err).await),
     }
+}
+
+/// Whether, when the last answer is there, the journal has done its work, if there is one.
+fn is_answered_after_the_journal(scenario: Scenario) -> bool {
+    !matches!(scenario, Scenario::Allow | Scenario::Decide)
 }
 
 async fn measure_server(
     server: &Server,
     archive: &mut Archive,
     scenario: Scenario,
+    kind: Kind,
     connections: usize,
     seconds: f64,
     cli: &Cli,
@@ -83,6 +99,7 @@ async fn measure_server(
     let plan = LoadPlan {
         address: server.address,
         connections,
+        parts: Part::all(kind),
         warmup: Span::seconds(cli.warmup),
         measured: Span::seconds(seconds),
         rate: None,
@@ -90,6 +107,9 @@ async fn measure_server(
     let mut process = LoadProcess::start(&plan, cli)?;
     let warm = process.warm().await?;
     archive.wait_for(warm.requests * scenario.lines_per_callback()).await?;
+    if !is_answered_after_the_journal(scenario) {
+        settled(server.pid()).await?;
+    }
 
     let (cpu_before, all_before) = (proc::cpu(server.pid())?, proc::all_cpu()?);
     let began = Instant::now();
@@ -116,6 +136,9 @@ async fn measure_server(
     let others = (proc::all_cpu()? - all_before).as_secs_f64() - ours;
     archive.wait_for((warm.requests + load.requests) * scenario.lines_per_callback()).await?;
     let written = began.elapsed();
+    if !is_answered_after_the_journal(scenario) {
+        settled(server.pid()).await?;
+    }
     let cpu = proc::cpu(server.pid())? - cpu_before;
 
     let whole_path = scenario.lines_per_callback() > 0;
@@ -124,6 +147,7 @@ async fn measure_server(
         connections,
         per_second: load.requests as f64 / if whole_path { written.as_secs_f64() } else { load.seconds },
         cpu_us: cpu.as_secs_f64() * 1e6 / load.requests as f64,
+        unrecorded: 0,
         peak_rss_mib: proc::peak_rss_mib(server.pid())?,
         taken_by_others: (others / answered.as_secs_f64() / machine::cores() as f64).max(0.0),
         behind_seconds: if whole_path { (written - answered).as_secs_f64() } else { 0.0 },

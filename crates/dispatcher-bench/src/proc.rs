@@ -1,8 +1,12 @@
 //! What the operating system has counted of a process: `/proc/<pid>`.
 
-use std::{fs, time::Duration};
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
+use tokio::time::sleep;
 
 /// Linux shows times to programs in this unit on every architecture (`USER_HZ`), whatever the kernel's own tick is.
 const TICK: Duration = Duration::from_millis(10);
@@ -12,6 +16,25 @@ pub(crate) fn cpu(pid: u32) -> Result<Duration> {
     let path = format!("/proc/{pid}/stat");
     let stat = fs::read_to_string(&path).with_context(|| path.clone())?;
     ticks(&stat).map(|ticks| TICK * ticks).with_context(|| format!("{path}: not understood: {stat:?}"))
+}
+
+/// How long a process takes no CPU before it counts as having nothing left to do, and how long that is waited for.
+const QUIET: Duration = Duration::from_millis(200);
+const QUIET_WITHIN: Duration = Duration::from_secs(60);
+
+/// Waits until `pid` has done what it was asked for and takes no more CPU, but for less than a tick.
+pub(crate) async fn settled(pid: u32) -> Result<()> {
+    let began = Instant::now();
+    let mut before = cpu(pid)?;
+    loop {
+        sleep(QUIET).await;
+        let now = cpu(pid)?;
+        if now <= before {
+            return Ok(());
+        }
+        ensure!(began.elapsed() < QUIET_WITHIN, "the server is still at work after {QUIET_WITHIN:?} without a request");
+        before = now;
+    }
 }
 
 /// CPU taken so far by everything on this machine, and by whatever else its host runs on these cores.

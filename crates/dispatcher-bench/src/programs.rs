@@ -16,6 +16,7 @@ pub(crate) struct Programs {
     floor: Option<PathBuf>,
     floor_relay: Option<PathBuf>,
     dispatcher: Option<PathBuf>,
+    misbehaving: Option<PathBuf>,
 }
 
 impl Programs {
@@ -23,18 +24,25 @@ impl Programs {
     pub(crate) async fn find(cli: &Cli) -> Result<Self> {
         let scenarios = cli.scenarios();
         let any = |of: fn(Scenario) -> bool| scenarios.iter().copied().any(of);
-        let plain = &["--profile", "plain-release", "-p", "dispatcher-bench"];
-        let floor = find(&cli.floor, any(Scenario::is_of_intake), "floor-warp", plain).await?;
-        let floor_relay = find(&cli.floor_relay, any(Scenario::is_relay), "floor-relay", plain).await?;
-        let release = &["--release", "-p", "dispatcher"];
-        let needs_dispatcher = cli.soak.is_some() || any(|scenario| scenario != Scenario::Floor);
-        let dispatcher = find(&cli.dispatcher, needs_dispatcher, "dispatcher", release).await?;
-        Ok(Self { floor, floor_relay, dispatcher })
+        let plain = ["--profile", "plain-release", "-p", "dispatcher-bench", "--bin"];
+        let floor = find(&cli.floor, any(Scenario::is_of_intake), "floor-warp", &plain).await?;
+        let floor_relay = find(&cli.floor_relay, any(Scenario::is_relay), "floor-relay", &plain).await?;
+        let release = ["--release", "-p", "dispatcher", "--bin"];
+        let needs_dispatcher =
+            cli.soak.is_some() || any(|scenario| scenario != Scenario::Floor && !scenario.misbehaves());
+        let dispatcher = find(&cli.dispatcher, needs_dispatcher, "dispatcher", &release).await?;
+        let example = ["--profile", "plain-release", "-p", "dispatcher", "--example"];
+        let misbehaving = find(&cli.misbehaving, any(Scenario::misbehaves), "misbehaving", &example).await?;
+        Ok(Self { floor, floor_relay, dispatcher, misbehaving })
     }
 
     /// The program that serves `scenario`.
     pub(crate) fn of(&self, scenario: Scenario) -> &Path {
-        let program = if scenario == Scenario::Floor { &self.floor } else { &self.dispatcher };
+        let program = match scenario {
+            Scenario::Floor => &self.floor,
+            scenario if scenario.misbehaves() => &self.misbehaving,
+            _ => &self.dispatcher,
+        };
         program.as_ref().expect("found, as a scenario needs it")
     }
 
@@ -44,10 +52,10 @@ impl Programs {
     }
 }
 
-async fn find(path: &Option<PathBuf>, is_needed: bool, bin: &str, args: &[&str]) -> Result<Option<PathBuf>> {
+async fn find(path: &Option<PathBuf>, is_needed: bool, program: &str, args: &[&str]) -> Result<Option<PathBuf>> {
     match path {
         Some(path) => named(path).map(Some),
-        None if is_needed => build(bin, args).await.map(Some),
+        None if is_needed => build(program, args).await.map(Some),
         None => Ok(None),
     }
 }
@@ -57,22 +65,23 @@ fn named(path: &Path) -> Result<PathBuf> {
     path.canonicalize().with_context(|| format!("no program at {}", path.display()))
 }
 
-async fn build(bin: &str, args: &[&str]) -> Result<PathBuf> {
+/// `args` end with what kind of target it is.
+async fn build(program: &str, args: &[&str]) -> Result<PathBuf> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| env!("CARGO").into());
     let mut command = Command::new(cargo);
-    command.arg("build").args(args).args(["--bin", bin, "--message-format=json-render-diagnostics"]);
+    command.arg("build").args(args).args([program, "--message-format=json-render-diagnostics"]);
     command.args(["--manifest-path", concat!(env!("CARGO_MANIFEST_DIR"), "/../../Cargo.toml")]);
     let output = command.stderr(Stdio::inherit()).kill_on_drop(true).output().await.context("cannot run cargo")?;
-    ensure!(output.status.success(), "cannot build {bin}: cargo ended with {}", output.status);
+    ensure!(output.status.success(), "cannot build {program}: cargo ended with {}", output.status);
 
     let messages = String::from_utf8_lossy(&output.stdout);
     for line in messages.lines() {
         let Ok(Message { target, executable: Some(executable) }) = serde_json::from_str(line) else { continue };
-        if target.name == bin {
+        if target.name == program {
             return Ok(executable);
         }
     }
-    bail!("cargo built no executable called {bin}")
+    bail!("cargo built no executable called {program}")
 }
 
 /// What is read of cargo's `compiler-artifact` messages; the others lack a target or an executable.

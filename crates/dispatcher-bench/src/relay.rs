@@ -19,6 +19,7 @@ use crate::{
     receiver::Receiver,
     scenario::Scenario,
     server::{Launch, Server, Told, free_address, new_folder},
+    traffic::{Kind, Part},
 };
 
 /// Callbacks per second of `--seconds`.
@@ -66,6 +67,7 @@ async fn measure_server(server: &Server, receiver: &Receiver, per_second: f64, c
     let plan = LoadPlan {
         address: server.address,
         connections: cli.connections[0],
+        parts: Part::all(Kind::AttributesChanged),
         warmup: callbacks(cli.warmup),
         measured: callbacks(cli.seconds),
         rate: None,

@@ -17,13 +17,14 @@ use crate::{
     cli::Cli,
     configuration::{JOURNAL, file_sink, forward, intake},
     figures::{COLD_SECONDS, JOURNAL_GB, Values, WARM_SECONDS},
-    generator::is_complete,
+    generator::body_of,
     load::{LoadPlan, Span},
     load_process::LoadProcess,
     programs::Programs,
     request::Request,
     scenario::Scenario,
     server::{Launch, Server, Told, free_address, new_folder},
+    traffic::{Kind, Part},
 };
 
 const DROP_CACHES: &str = "/proc/sys/vm/drop_caches";
@@ -65,6 +66,7 @@ impl Reopen {
         let plan = LoadPlan {
             address,
             connections: cli.connections[0],
+            parts: Part::all(Kind::AttributesChanged),
             warmup: Span::seconds(cli.warmup),
             measured: Span::seconds(3600.0),
             rate: None,
@@ -96,7 +98,7 @@ impl Reopen {
 /// Sends callbacks until one is answered with OK.
 async fn first_ok(server: &mut Server) -> Result<Instant> {
     let began = Instant::now();
-    let mut request = Request::new(&server.address.to_string());
+    let mut request = Request::new(&server.address.to_string(), Kind::AttributesChanged, "sender");
     loop {
         request.keep_fresh();
         let problem = match callback(server.address, request.next()) {
@@ -116,7 +118,7 @@ fn callback(address: SocketAddr, request: &[u8]) -> Result<(), Error> {
     stream.set_read_timeout(Some(ANSWERED_WITHIN))?;
     stream.write_all(request)?;
     let (mut answer, mut received) = (Vec::new(), [0; 4096]);
-    while !is_complete(&answer)? {
+    while body_of(&answer)?.is_none() {
         let n_read = stream.read(&mut received)?;
         ensure!(n_read > 0, "it closed the connection without an answer");
         answer.extend_from_slice(&received[..n_read]);

@@ -1,5 +1,7 @@
 //! The rounds: every scenario back to back with what it is measured beside, then again.
 
+use std::iter;
+
 use anyhow::Result;
 use serde::Serialize;
 
@@ -10,6 +12,7 @@ use crate::{
     measure::{Measurement, measure},
     programs::Programs,
     scenario::Scenario,
+    statistics::highest,
     trials::{Prepared, run_trial, summary},
 };
 
@@ -27,16 +30,19 @@ pub(crate) struct Pair {
     /// What the disk gave just before.
     pub(crate) fdatasync_us: f64,
     pub(crate) floor: Measurement,
+    /// What it is measured beside as well, if anything.
+    pub(crate) without: Option<Measurement>,
     pub(crate) measured: Measurement,
 }
 
 impl Pair {
-    pub(crate) fn throughput_ratio(&self) -> f64 {
-        self.measured.per_second / self.floor.per_second
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Measurement> {
+        iter::once(&self.floor).chain(self.not_floor())
     }
 
-    pub(crate) fn cpu_ratio(&self) -> f64 {
-        self.measured.cpu_us / self.floor.cpu_us
+    /// Those that were measured beside the floor.
+    pub(crate) fn not_floor(&self) -> impl Iterator<Item = &Measurement> {
+        self.without.iter().chain(iter::once(&self.measured))
     }
 }
 
@@ -50,14 +56,17 @@ pub(crate) async fn run(cli: &Cli, programs: &Programs) -> Result<Rounds> {
             for &scenario in &of_intake {
                 let pair = run_pair(round, scenario, connections, cli, programs).await?;
                 eprintln!(
-                    "round {round}/{}  {connections:>4} connections  {scenario:<15}  {:>7.0}/s  {:.2} of floor's {:.0}/s  CPU {:.1} µs  fdatasync {:.0} µs  others {:.0} %",
+                    "round {round}/{}  {connections:>4} connections  {scenario:<15}  {:>7.0}/s  {:.2} of floor's {:.0}/s  CPU {:.1} µs{}  fdatasync {:.0} µs  others {:.0} %",
                     cli.rounds,
                     pair.measured.per_second,
-                    pair.throughput_ratio(),
+                    pair.measured.per_second / pair.floor.per_second,
                     pair.floor.per_second,
                     pair.measured.cpu_us,
+                    pair.without
+                        .as_ref()
+                        .map_or_else(String::new, |without| format!(" (beside {:.1})", without.cpu_us)),
                     pair.fdatasync_us,
-                    pair.floor.taken_by_others.max(pair.measured.taken_by_others) * 100.0,
+                    highest(pair.all().map(|measurement| measurement.taken_by_others)) * 100.0,
                 );
                 pairs.push(pair);
             }
@@ -72,7 +81,7 @@ pub(crate) async fn run(cli: &Cli, programs: &Programs) -> Result<Rounds> {
     if let Some(seconds) = cli.soak {
         for scenario in [Scenario::Accept, Scenario::WholePath] {
             eprintln!("soak  {scenario}  {seconds} s …");
-            soaks.push(measure(scenario, cli.connections[0], seconds, cli, programs).await?);
+            soaks.push(measure(scenario, scenario.kind(), cli.connections[0], seconds, cli, programs).await?);
         }
     }
     Ok(Rounds { pairs, trials, soaks })
@@ -86,14 +95,21 @@ async fn run_pair(
     programs: &Programs,
 ) -> Result<Pair> {
     let fdatasync_us = machine::fdatasync_us(&cli.dir())?;
-    let of = |scenario| measure(scenario, connections, cli.seconds, cli, programs);
-    // Who goes first changes from round to round: a machine that slows down meanwhile favours neither.
-    let (floor, measured) = if round % 2 == 1 {
-        let floor = of(Scenario::Floor).await?;
-        (floor, of(scenario).await?)
-    } else {
-        let measured = of(scenario).await?;
-        (of(Scenario::Floor).await?, measured)
-    };
-    Ok(Pair { round, fdatasync_us, floor, measured })
+    // Who goes first changes from round to round: a machine that slows down meanwhile favours nobody.
+    let mut order = vec![Scenario::Floor];
+    order.extend(scenario.without());
+    order.push(scenario);
+    let is_backwards = round.is_multiple_of(2);
+    if is_backwards {
+        order.reverse();
+    }
+    let mut measured = Vec::with_capacity(order.len());
+    for one in order {
+        measured.push(measure(one, scenario.kind(), connections, cli.seconds, cli, programs).await?);
+    }
+    if is_backwards {
+        measured.reverse();
+    }
+    let (floor, last) = (measured.remove(0), measured.pop().expect("two at least"));
+    Ok(Pair { round, fdatasync_us, floor, without: measured.pop(), measured: last })
 }

@@ -5,7 +5,10 @@ use std::{fmt, net::SocketAddr};
 use clap::ValueEnum;
 use serde::Serialize;
 
-use crate::configuration::{file_sink, forward, intake};
+use crate::{
+    configuration::{file_sink, forward, intake, word_filter},
+    traffic::Kind,
+};
 
 /// The sink that `whole-path` writes to.
 pub(crate) const ARCHIVE: &str = "archive";
@@ -22,6 +25,14 @@ pub(crate) enum Scenario {
     AcceptSyncOff,
     /// Two handlers and a file, until its last line is written
     WholePath,
+    /// Before callbacks that nobody decides about: allowed by default; always measured with `decide`
+    Allow,
+    /// The same with one word-filter of 1,000 words and 300 bytes of text, beside `allow` and floor-warp
+    Decide,
+    /// A decider that awaits for ever on every second of its calls, 500/s: who is answered when, and what
+    DecideHang,
+    /// A decider that blocks its thread: another decider and after callbacks, beside the same without it
+    DecideBlocked,
     /// In, journal, forward, http sink, beside floor-relay; until the last one has arrived
     Relay,
     /// The same with a receiver that takes 20 ms
@@ -37,7 +48,30 @@ pub(crate) enum Scenario {
 impl Scenario {
     /// Whether it is about the intake, and is measured beside floor-warp with every number of connections.
     pub(crate) fn is_of_intake(self) -> bool {
-        matches!(self, Self::Floor | Self::Accept | Self::AcceptSyncOff | Self::WholePath)
+        matches!(self, Self::Floor | Self::Accept | Self::AcceptSyncOff | Self::WholePath | Self::Allow | Self::Decide)
+    }
+
+    /// Whether it needs the backlog.
+    pub(crate) fn needs_backlog(self) -> bool {
+        matches!(self, Self::Drain | Self::DeadSink | Self::Reopen)
+    }
+
+    /// Whether its deciders misbehave on purpose, which those that are bundled do not.
+    pub(crate) fn misbehaves(self) -> bool {
+        matches!(self, Self::DecideHang | Self::DecideBlocked)
+    }
+
+    /// What it is measured beside, other than the floor.
+    pub(crate) fn without(self) -> Option<Self> {
+        (self == Self::Decide).then_some(Self::Allow)
+    }
+
+    /// What is sent to it, and to the floor beside it, in a scenario of the intake.
+    pub(crate) fn kind(self) -> Kind {
+        match self {
+            Self::Allow | Self::Decide => Kind::Message,
+            _ => Kind::AttributesChanged,
+        }
     }
 
     /// Whether it runs floor-relay.
@@ -61,6 +95,7 @@ impl Scenario {
                     + &forward(&[ARCHIVE])
                     + &file_sink(ARCHIVE, true),
             ),
+            Self::Decide => Some(intake(listen, "always") + &word_filter()),
             _ => Some(intake(listen, "always")),
         }
     }

@@ -15,7 +15,7 @@ use rustix::process::{Pid, Signal};
 use tempfile::TempDir;
 use tokio::time::sleep;
 
-use crate::{cli::Cli, machine};
+use crate::{cli::Cli, closing::Closing, machine};
 
 const READY_WITHIN: Duration = Duration::from_secs(30);
 const STOPPED_WITHIN: Duration = Duration::from_secs(60);
@@ -102,6 +102,13 @@ impl Server {
                 None => sleep(Duration::from_millis(10)).await,
             }
         }
+    }
+
+    /// The same, and what it then says of itself.
+    pub(crate) async fn stop_and_tell(self) -> Result<Closing> {
+        let log = self.folder.join(LOG);
+        self.stop().await?;
+        Ok(Closing::read(&fs::read_to_string(log)?))
     }
 
     /// Kills it, as `kill -9` does, and waits until it is gone.

@@ -7,7 +7,7 @@ use anyhow::Result;
 use crate::{
     backlog::Backlog,
     cli::Cli,
-    dead_sink, drain,
+    dead_sink, decide_blocked, decide_hang, drain,
     figures::{Trial, Values, figures, short},
     machine,
     programs::Programs,
@@ -28,7 +28,7 @@ impl Prepared {
         if cli.drop_caches {
             check_drop_caches()?; // Before minutes have been spent.
         }
-        if scenarios.iter().any(|scenario| !scenario.is_relay()) {
+        if scenarios.iter().any(|scenario| scenario.needs_backlog()) {
             let backlog = Backlog::make(cli, programs).await?;
             if scenarios.contains(&Scenario::Reopen) {
                 prepared.reopen = Some(Reopen::prepare(&backlog, cli, programs).await?);
@@ -60,6 +60,11 @@ pub(crate) async fn run_trial(
     let (measured, beside): (Values, Option<Values>) = match scenario {
         Scenario::Drain => (drain::measure(prepared.backlog(), cli, programs).await?, None),
         Scenario::Reopen => (prepared.reopen().measure(cli, programs).await?, None),
+        Scenario::DecideHang => (decide_hang::measure(cli, programs).await?, None),
+        Scenario::DecideBlocked => {
+            let of = |blocks| decide_blocked::measure(blocks, cli, programs);
+            in_turn(beside_first, of, true, false).await?
+        }
         Scenario::DeadSink => {
             let of = |dead| dead_sink::measure(dead, cli, programs);
             let (dead, without) = (Some(prepared.backlog()), None);

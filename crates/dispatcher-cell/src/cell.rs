@@ -12,8 +12,7 @@ use std::{
 
 use tokio::{
     runtime::{Builder, Handle, Runtime},
-    sync::oneshot,
-    task::JoinHandle,
+    sync::{mpsc, oneshot},
     time::timeout,
 };
 
@@ -30,8 +29,14 @@ const PATIENCE: u32 = 2;
 #[derive(Debug)]
 pub struct Cell {
     handle: Handle,
+    /// Wakes the cell only if it has nothing to do: to spawn from another thread wakes it each time, which costs more than
+    /// many a call takes.
+    calls: mpsc::UnboundedSender<Started>,
     threads: Threads,
 }
+
+/// What a call runs in the cell.
+type Started = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 #[derive(Debug)]
 enum Threads {
@@ -50,7 +55,8 @@ impl Cell {
     pub fn open(name: &str, threads: usize) -> io::Result<Cell> {
         if threads > 1 {
             let runtime = Builder::new_multi_thread().worker_threads(threads).thread_name(name).enable_all().build()?;
-            return Ok(Cell { handle: runtime.handle().clone(), threads: Threads::Many(Some(runtime)) });
+            let handle = runtime.handle().clone();
+            return Ok(Cell { calls: take_calls(&handle), handle, threads: Threads::Many(Some(runtime)) });
         }
         let runtime = Builder::new_current_thread().thread_name(name).enable_all().build()?;
         let handle = runtime.handle().clone();
@@ -61,7 +67,7 @@ impl Cell {
             // Not a plain drop: that would wait for blocking work of the plugin, and hold back nobody but this thread.
             runtime.shutdown_background();
         })?;
-        Ok(Cell { handle, threads: Threads::One(stay) })
+        Ok(Cell { calls: take_calls(&handle), handle, threads: Threads::One(stay) })
     }
 
     /// Starts `future` in the cell. It is told to stop when the [`Call`] is dropped.
@@ -69,7 +75,10 @@ impl Cell {
     where
         F: Future<Output: Send + 'static> + Send + 'static,
     {
-        Call(self.handle.spawn(future))
+        let (back, result) = oneshot::channel();
+        // Of a cell that is closed nothing is taken, and the result says so.
+        let _ = self.calls.send(Box::pin(answer(future, back)));
+        Call(result)
     }
 
     /// Starts `future` in the cell and leaves it to itself.
@@ -147,22 +156,45 @@ impl Cell {
 /// Dropped before, it is told to stop: it ends at its next `.await`, or when the cell does.
 #[derive(Debug)]
 #[must_use = "dropped, it is told to stop"]
-pub struct Call<T>(JoinHandle<T>);
+pub struct Call<T>(oneshot::Receiver<Result<T, String>>);
 
 impl<T> Future for Call<T> {
     type Output = Result<T, CellError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.0).poll(cx).map_err(|err| match err.try_into_panic() {
-            Ok(payload) => CellError::panicked(&*payload),
-            Err(_) => CellError::Closed,
+        Pin::new(&mut self.0).poll(cx).map(|back| match back {
+            Ok(result) => result.map_err(CellError::Panicked),
+            Err(_) => Err(CellError::Closed),
         })
     }
 }
 
-impl<T> Drop for Call<T> {
-    fn drop(&mut self) {
-        self.0.abort();
+/// Starts, in the cell, what is called there.
+fn take_calls(handle: &Handle) -> mpsc::UnboundedSender<Started> {
+    let (calls, mut called) = mpsc::unbounded_channel();
+    handle.spawn(async move {
+        while let Some(call) = called.recv().await {
+            tokio::spawn(call);
+        }
+    });
+    calls
+}
+
+/// Runs `future` and sends back what comes of it, unless nobody waits for that any more.
+async fn answer<F: Future>(future: F, mut back: oneshot::Sender<Result<F::Output, String>>) {
+    let mut future = pin!(Cell::catch(future));
+    let result = std::future::poll_fn(|cx| {
+        if back.is_closed() {
+            return Poll::Ready(None);
+        }
+        match future.as_mut().poll(cx) {
+            Poll::Ready(result) => Poll::Ready(Some(result)),
+            Poll::Pending => back.poll_closed(cx).map(|()| None),
+        }
+    })
+    .await;
+    if let Some(result) = result {
+        let _ = back.send(result);
     }
 }
 

@@ -48,6 +48,65 @@ async fn a_late_call_is_dropped() {
 }
 
 #[tokio::test]
+async fn calls_that_were_started_are_answered_each_for_itself() {
+    for threads in [1, 3] {
+        let cell = Cell::open("starts", threads).unwrap();
+        let calls: Vec<_> = (0..1_000)
+            .map(|nth| {
+                cell.start(async move {
+                    tokio::task::yield_now().await;
+                    assert_ne!(nth, 500, "one panics");
+                    nth
+                })
+            })
+            .collect();
+        for (nth, call) in calls.into_iter().enumerate() {
+            match call.await {
+                Ok(back) => assert_eq!(back, nth),
+                Err(err) => assert!(nth == 500 && matches!(err, CellError::Panicked(_)), "{nth}: {err}"),
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_nobody_waits_for_is_told_to_stop() {
+    let cell = Cell::open("stops", 1).unwrap();
+    let (begun, begins) = oneshot::channel();
+    let (held, dropped) = oneshot::channel::<()>();
+    let call = cell.start(async move {
+        let _held = held;
+        let _ = begun.send(());
+        future::pending::<()>().await;
+    });
+    begins.await.unwrap();
+    drop(call);
+    assert!(dropped.await.is_err(), "what the call held is dropped with it");
+}
+
+#[tokio::test]
+async fn a_call_that_nobody_waits_for_any_more_does_not_begin() {
+    let cell = Cell::open("begins", 1).unwrap();
+    let (release, blocked) = mpsc::channel::<()>();
+    let first = cell.start(async move { blocked.recv().is_ok() });
+    let (held, dropped) = oneshot::channel::<()>();
+    drop(cell.start(async move {
+        let _ = held.send(());
+    }));
+    release.send(()).unwrap();
+    assert_eq!(first.await, Ok(true));
+    assert!(dropped.await.is_err(), "it never ran");
+}
+
+#[tokio::test]
+async fn a_call_into_a_cell_that_is_closed_says_so() {
+    let cell = Cell::open("closes", 1).unwrap();
+    let call = cell.start(future::pending::<()>());
+    drop(cell);
+    assert_eq!(call.await, Err(CellError::Closed));
+}
+
+#[tokio::test]
 async fn a_blocked_thread_is_stuck_and_left_behind() {
     for threads in [1, 2] {
         let (release, blocked) = mpsc::channel::<()>();

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use dispatcher_core::{ByteSize, CheckContext, Registry, Takes, TimeSpan};
+use dispatcher_core::{ByteSize, CheckContext, Command, Registry, Takes, TimeSpan};
 use serde_json::{Map, Value};
 
 use crate::{
@@ -150,6 +150,7 @@ impl Reader<'_> {
         });
         self.check_references(&references, &sink_names, &apps, &handlers);
         self.check_what_sinks_take(&handlers, &sinks);
+        self.check_what_is_recorded(&handlers, &commands);
         let (log, intake, journal) = (log?, intake?, journal?);
         Some(Config { intake, apps, commands, journal, handlers, sinks, log, warnings: vec![], places: None })
     }
@@ -403,6 +404,27 @@ impl Reader<'_> {
         let is_named = |sink: &String| references.iter().any(|one| one.sinks.iter().any(|(_, name)| name == sink));
         for name in sink_names.iter().filter(|name| !is_named(name)) {
             self.source.warn(&root().key("sinks").key(name), "no handler names this sink: nothing goes to it");
+        }
+    }
+
+    /// A decision is recorded, and an event, beside its callback: where that is not stored there is neither.
+    fn check_what_is_recorded(&mut self, handlers: &[HandlerInstance], commands: &[CommandRule]) {
+        let is_stored = |command: &str| {
+            let rules = commands.iter().filter(|rule| rule.pattern.selects(command));
+            rules.max_by_key(|rule| rule.pattern.narrowness()).is_none_or(|rule| rule.journal == JournalRule::Always)
+        };
+        for handler in handlers.iter().filter(|handler| handler.enabled && !handler.sinks.is_empty()) {
+            if handler.decide.as_ref().is_none_or(|decide| decide.emit.is_empty()) {
+                continue;
+            }
+            let decided = tencent_chat::commands().iter().filter(|info| info.wants_decision());
+            let mut unstored =
+                decided.filter(|info| handler.route.selects_command(&Command::new(info.name)) && !is_stored(info.name));
+            if let Some(info) = unstored.next() {
+                let what =
+                    format!("{} is not stored, so that decisions about it are no events and on no record", info.name);
+                self.source.warn(&root().key("handlers").key(&handler.name), what);
+            }
         }
     }
 

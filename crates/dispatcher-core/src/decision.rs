@@ -1,6 +1,6 @@
 //! What a handler decides about a callback whose reply Tencent acts on.
 
-use std::{borrow::Cow, fmt, time::Instant};
+use std::{borrow::Cow, collections::HashMap, fmt, time::Instant};
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -33,7 +33,7 @@ enum Verdict {
     RefuseSubscribers(Vec<String>),
     Targets(Vec<(String, Option<u32>, String)>),
     Respond(String),
-    Reply(Box<(Reply, Bytes)>),
+    Reply(Box<(Reply, Option<Bytes>)>),
 }
 
 impl Decision {
@@ -73,13 +73,14 @@ impl Decision {
         Decision { verdict: Verdict::Refuse { code: Some(code), message: Some(message.into()) }, reason: reason.into() }
     }
 
-    /// The reply that somebody else has written in Tencent's shape. If it is legal, and nobody else changes anything, it is
-    /// sent byte for byte.
+    /// The reply that somebody else has written in Tencent's shape. If it is legal, says nothing beside what it decides, and
+    /// nobody else changes anything, it is sent byte for byte.
     ///
     /// # Errors
     /// When it is not of that shape.
     pub fn from_reply(json: Bytes) -> Result<Decision, IllegalReply> {
-        let reply = Reply::parse(&json)?;
+        let (reply, is_exact) = Reply::parse(&json)?;
+        let json = is_exact.then_some(json);
         Ok(Decision { verdict: Verdict::Reply(Box::new((reply, json))), reason: Cow::Borrowed("") })
     }
 
@@ -130,11 +131,11 @@ impl Decision {
         matches!(self.verdict, Verdict::AllowFinally)
     }
 
-    /// The bytes that it was [made from](Decision::from_reply).
+    /// The bytes that it was [made from](Decision::from_reply), if they can be sent as they are.
     #[must_use]
     pub fn raw_reply(&self) -> Option<&Bytes> {
         match &self.verdict {
-            Verdict::Reply(reply) => Some(&reply.1),
+            Verdict::Reply(reply) => reply.1.as_ref(),
             _ => None,
         }
     }
@@ -142,6 +143,8 @@ impl Decision {
 
 fn set_results(reply: &mut Reply, rules: &DecisionRules, targets: &[(String, Option<u32>, String)]) {
     let items = reply.results.get_or_insert_default();
+    let places: HashMap<String, usize> =
+        items.iter().enumerate().map(|(idx, item)| (item.to_account.clone(), idx)).collect();
     for (account, code, message) in targets {
         let first = rules.custom_codes.as_ref().map_or(1, |codes| *codes.start());
         let item = ResultItem {
@@ -149,8 +152,8 @@ fn set_results(reply: &mut Reply, rules: &DecisionRules, targets: &[(String, Opt
             result_code: code.unwrap_or(first).into(),
             result_info: message.clone(),
         };
-        match items.iter_mut().find(|known| known.to_account == *account) {
-            Some(known) => *known = item,
+        match places.get(account) {
+            Some(&place) => items[place] = item,
             // Not one that was asked about: the check will say so.
             None => items.push(item),
         }

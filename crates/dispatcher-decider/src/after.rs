@@ -8,7 +8,7 @@ use std::{
 use dispatcher_core::{Callback, Decision, DecisionResult, Purpose};
 use dispatcher_journal::{DecisionKind, Journal, Place};
 use tencent_chat::{DecisionRules, Reply};
-use tokio::time::timeout;
+use tokio::{task::JoinSet, time::timeout};
 use tracing::warn;
 
 use crate::{Fallback, ask::DecideCall, decider::Decider, record::Verdict, repair::repair};
@@ -36,15 +36,27 @@ pub(crate) struct Late {
 }
 
 impl Afterwards {
-    /// Waits for all of it, and puts on record, beside the callback, what differs from the answer.
+    /// Waits for all of it at once, and puts on record, beside the callback, what differs from the answer.
     pub(crate) async fn run(self, journal: Option<(Journal, Place)>) {
         let Afterwards { rules, callback, answered, late, shadows, within } = self;
-        let after = After { rules, callback, result: DecisionResult::of(rules.family, &answered), answered, journal };
+        let result = DecisionResult::of(rules.family, &answered);
+        let after = Arc::new(After { rules, callback, result, answered, journal });
+        let mut all = JoinSet::new();
         for one in late {
-            after.late(one).await;
+            let after = after.clone();
+            all.spawn(async move { after.late(one).await });
         }
         for decider in shadows {
-            after.shadow(&decider, within).await;
+            let after = after.clone();
+            all.spawn(async move { after.shadow(&decider, within).await });
+        }
+        all.join_all().await;
+    }
+
+    /// Lets it be, and counts that.
+    pub(crate) fn skip(self) {
+        for decider in self.late.iter().map(|late| &late.decider).chain(&self.shadows) {
+            decider.tally.skipped.fetch_add(1, Relaxed);
         }
     }
 }
@@ -62,8 +74,16 @@ impl After {
     async fn late(&self, late: Late) {
         let Late { decider, call, seen, fallback, begun } = late;
         // Beyond so many nobody is waited for: they would be ever more.
-        let Some(_place) = decider.late_place() else { return };
-        let Ok(Ok(Ok(decided))) = timeout(decider.instance.options.late_wait, call).await else { return };
+        let Some(_place) = decider.late_place() else {
+            decider.tally.skipped.fetch_add(1, Relaxed);
+            return;
+        };
+        let decided = match timeout(decider.instance.options.late_wait, call).await {
+            Ok(Ok(Ok(decided))) => decided,
+            Ok(Ok(Err(_))) | Err(_) => return, // That it was late is counted and told.
+            Ok(Err(err)) => return decider.note(&err),
+        };
+        let took = begun.elapsed();
         decider.tally.came_late.fetch_add(1, Relaxed);
         let (reply, reason) = match decided {
             None => (self.rules.allow(seen.body_bytes()), String::new()),
@@ -78,11 +98,13 @@ impl After {
             // It was refused in its place.
             Fallback::Refuse => !is_stopped(result),
             // What was stopped by another is stopped.
-            Fallback::Allow => !is_stopped(self.result) && self.answered.clone().then(reply.clone()) != self.answered,
+            Fallback::Allow => {
+                !is_stopped(self.result) && !self.answered.clone().then(reply.clone()).says_the_same(&self.answered)
+            }
         };
         if differs {
             decider.tally.late_differs.fetch_add(1, Relaxed);
-            self.put(DecisionKind::Late, &decider, &reply, &reason, begun.elapsed());
+            self.put(DecisionKind::Late, &decider, &reply, &reason, took);
         }
     }
 
@@ -90,8 +112,9 @@ impl After {
         let begun = Instant::now();
         let Some(deadline) = begun.checked_add(within) else { return };
         let asked = decider.ask(&self.callback, deadline, Purpose::Shadow).await;
+        decider.tell(&asked.said, Purpose::Shadow);
         if !asked.said.is_decided() {
-            return decider.tell(&asked.said);
+            return;
         }
         let (reply, reason) = match &asked.decision {
             None => (self.rules.allow(self.callback.body_bytes()), ""),
@@ -101,7 +124,7 @@ impl After {
             },
         };
         decider.tally.shadow.fetch_add(1, Relaxed);
-        if reply != self.answered {
+        if !reply.says_the_same(&self.answered) {
             decider.tally.shadow_differs.fetch_add(1, Relaxed);
             self.put(DecisionKind::Shadow, decider, &reply, reason, asked.took);
         }
@@ -129,7 +152,7 @@ impl After {
             reply: &reply.to_json(),
             error_code: reply.error_code,
             repair: match kind {
-                DecisionKind::Late => repair(self.callback.command().as_str(), self.callback.body_bytes()),
+                DecisionKind::Late => repair(self.rules.family, &self.callback, &self.answered, reply),
                 _ => serde_json::Value::Null,
             },
         };

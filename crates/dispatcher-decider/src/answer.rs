@@ -34,8 +34,10 @@ pub struct Answer {
 pub(crate) struct Chain<'a> {
     rules: &'static DecisionRules,
     callback: &'a Callback,
-    /// The callback as the next decider sees it, where it differs.
+    /// The callback as the last decider saw it, where it differs.
     seen: Option<Callback>,
+    /// Whether the reply has changed since.
+    is_stale: bool,
     reply: Reply,
     /// The bytes of a reply that somebody else wrote and nobody has changed.
     raw: Option<Bytes>,
@@ -53,6 +55,7 @@ impl<'a> Chain<'a> {
             rules,
             callback,
             seen: None,
+            is_stale: false,
             reply: rules.allow(callback.body_bytes()),
             raw: None,
             by: None,
@@ -65,6 +68,11 @@ impl<'a> Chain<'a> {
 
     /// Asks the next one.
     pub(crate) async fn ask(&mut self, decider: &Arc<Decider>, deadline: Instant) {
+        // Not before somebody is to see it: it costs a parse.
+        if std::mem::take(&mut self.is_stale) {
+            let body = self.reply.apply(self.rules.family, self.callback.body_bytes());
+            self.seen = body.map(|body| self.callback.with_body(body.into()));
+        }
         let asked = decider.ask(self.seen.as_ref().unwrap_or(self.callback), deadline, Purpose::Answer).await;
         self.take(decider, asked);
     }
@@ -107,14 +115,13 @@ impl<'a> Chain<'a> {
             reason.clone_from(why);
         }
         decider.tally.count(&said, took);
-        decider.tell(&said);
+        decider.tell(&said, Purpose::Answer);
         let then = said.fallback(&decider.instance.options);
-        if then == Some(Fallback::Refuse) {
-            let request = self.seen.as_ref().unwrap_or(self.callback).body_bytes().clone();
-            // It can: the configuration was checked.
-            if let Ok(refusal) = self.rules.refuse(&request, None, None) {
-                self.merge(refusal, None);
-            }
+        // It can be refused: the configuration was checked.
+        if then == Some(Fallback::Refuse)
+            && let Ok(refusal) = self.rules.refuse(self.callback.body_bytes(), None, None)
+        {
+            self.merge(refusal, None);
         }
         if let Some(call) = late {
             let seen = self.seen.clone().unwrap_or_else(|| self.callback.clone());
@@ -137,10 +144,7 @@ impl<'a> Chain<'a> {
         }
         self.raw = if is_first { raw.cloned() } else { None };
         self.by = Some(self.steps.len());
-        let request = self.seen.as_ref().unwrap_or(self.callback);
-        if let Some(body) = reply.apply(family, request.body_bytes()) {
-            self.seen = Some(request.with_body(body.into()));
-        }
+        self.is_stale = true;
         self.reply = std::mem::take(&mut self.reply).then(reply);
         let result = DecisionResult::of(family, &self.reply);
         self.is_over |= matches!(result, DecisionResult::Refused | DecisionResult::Dropped | DecisionResult::Answered);
@@ -153,7 +157,9 @@ impl<'a> Chain<'a> {
             (DecisionResult::Allowed, _) => Bytes::from_static(tencent_chat::OK.as_bytes()),
             _ => self.reply.to_json().into(),
         });
-        let record = (!self.steps.is_empty() || result != DecisionResult::Allowed).then(|| {
+        // With something to come after it, too: that is put beside it.
+        let is_recorded = !self.steps.is_empty() || !shadows.is_empty() || result != DecisionResult::Allowed;
+        let record = is_recorded.then(|| {
             let text = (result != DecisionResult::Allowed).then(|| std::str::from_utf8(&reply).unwrap_or_default());
             record::answered(result, self.by, self.begun.elapsed(), &self.steps, text)
         });

@@ -1,7 +1,6 @@
 //! One decider: its instance in a cell, and asking it without ever waiting longer than one wants to.
 
 use std::{
-    panic,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering::Relaxed},
@@ -14,7 +13,7 @@ use dispatcher_core::{Callback, DecideContext, Handler, OpenContext, Purpose, Ti
 use serde::Serialize;
 use tokio::{
     sync::{Notify, watch},
-    time::{sleep, timeout, timeout_at},
+    time::{timeout, timeout_at},
 };
 use tracing::{error, info, warn};
 
@@ -27,6 +26,8 @@ use crate::{
 
 /// The waits between tries to open one.
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// How long one try to open an instance may take. Not the time of its decisions: building what they are made with takes longer.
+const OPEN_WITHIN: Duration = Duration::from_secs(10);
 /// How many deadlines more a thread has that did not even take up a new call within one.
 const PATIENCE: u32 = 2;
 
@@ -35,8 +36,8 @@ pub(crate) struct Decider {
     pub(crate) name: Arc<str>,
     pub(crate) instance: DeciderInstance,
     pub(crate) tally: Tally,
-    /// How long a call may keep Tencent at most.
-    within: Duration,
+    /// How long its thread may take to come round to a call.
+    comes_round: Duration,
     cells: Reopening,
     opened: RwLock<Option<Arc<Opened>>>,
     state: Mutex<State>,
@@ -77,12 +78,13 @@ pub enum State {
 }
 
 impl Decider {
-    pub(crate) fn new(instance: DeciderInstance, within: Duration) -> std::io::Result<Arc<Decider>> {
+    /// One whose thread counts as blocked when it does not come round to a call within `comes_round`.
+    pub(crate) fn new(instance: DeciderInstance, comes_round: Duration) -> std::io::Result<Arc<Decider>> {
         let cells = Reopening::open(&format!("decide:{}", instance.name), instance.threads.max(1))?;
         Ok(Arc::new(Decider {
             name: instance.name.as_str().into(),
             tally: Tally::default(),
-            within: within.min(instance.options.timeout),
+            comes_round,
             cells,
             opened: RwLock::default(),
             state: Mutex::new(State::Opening),
@@ -115,17 +117,15 @@ impl Decider {
         };
         let own = begun.checked_add(self.instance.options.timeout).map_or(deadline, |own| own.min(deadline));
         let cx = DecideContext { deadline: own, purpose };
-        let (handler, callback) = (opened.handler.clone(), callback.clone());
-        let mut call = opened.cell.start(async move { handler.decide(&callback, &cx).await });
+        // The instance goes along, and not beside the call: it may be its last user, and its `drop` is the plugin's code too.
+        let (cell, callback) = (opened.cell.clone(), callback.clone());
+        let mut call = cell.start(async move { opened.handler.decide(&callback, &cx).await });
         let (said, decision) = match timeout_at(own.into(), &mut call).await {
             Ok(Ok(Ok(Some(decision)))) => (Said::NoOpinion, Some(decision)), // What it says is looked at by who asked.
             Ok(Ok(Ok(None))) => (Said::NoOpinion, None),
             Ok(Ok(Err(err))) => (Said::Failed(err.to_string()), None),
             Ok(Err(err)) => {
-                if let CellError::Panicked(_) = err {
-                    self.is_broken.store(true, Relaxed);
-                    self.wake.notify_one();
-                }
+                self.note(&err);
                 (Said::Failed(err.to_string()), None)
             }
             Err(_) => {
@@ -137,13 +137,21 @@ impl Decider {
         Asked { said, decision, took: begun.elapsed(), late: None }
     }
 
+    /// Notes how a call ended that has no result: after a panic the instance is opened anew.
+    pub(crate) fn note(&self, err: &CellError) {
+        if let CellError::Panicked(_) = err {
+            self.is_broken.store(true, Relaxed);
+            self.wake.notify_one();
+        }
+    }
+
     /// A place among those that are late and waited for; none if there are too many.
     pub(crate) fn late_place(&self) -> Option<Place<'_>> {
         Place::among(&self.late, self.instance.options.max_in_flight)
     }
 
     /// Says in the log that it does not decide, or does again: at its beginning and its end, and once a minute in between.
-    pub(crate) fn tell(&self, said: &Said) {
+    pub(crate) fn tell(&self, said: &Said, purpose: Purpose) {
         let why = match said {
             Said::NoOpinion | Said::Result(_) => return self.trouble.works(&self.name),
             Said::Unreached => return, // Others took its time.
@@ -151,7 +159,7 @@ impl Decider {
             Said::Busy => "too many of its decisions are under way; see max_in_flight",
             Said::Failed(why) => why,
         };
-        self.trouble.fails(&self.name, why);
+        self.trouble.fails(&self.name, why, purpose);
     }
 
     pub(crate) fn is_shadow(&self) -> bool {
@@ -194,20 +202,7 @@ impl Decider {
         while self.open().await.is_ok() {
             loop {
                 self.wake.notified().await;
-                if self.is_broken.swap(false, Relaxed) {
-                    break;
-                }
-                if self.is_suspect.swap(false, Relaxed) && self.is_stuck().await {
-                    let Some((_, generation)) = self.cells.cell().ok() else { return };
-                    warn!(
-                        handler = &*self.name,
-                        "its thread did not come back; the decider is opened anew in a new one"
-                    );
-                    *self.opened.write().unwrap_or_else(PoisonError::into_inner) = None;
-                    self.is_blocked.store(false, Relaxed);
-                    if self.cells.leave(generation).is_err() {
-                        break; // `open` says that it is off.
-                    }
+                if self.is_broken.swap(false, Relaxed) || self.leave_if_stuck().await {
                     break;
                 }
             }
@@ -227,17 +222,9 @@ impl Decider {
                 }
             };
             let (settings, cx) = (self.instance.settings.clone(), OpenContext::new(&self.name, 0));
-            let limit = self.instance.options.timeout;
-            let why = match cell.run_for(limit, async move { settings.open(&cx).await }).await {
+            let why = match cell.run_for(OPEN_WITHIN, async move { settings.open(&cx).await }).await {
                 Ok(Ok(handler)) => {
-                    let new = Some(Arc::new(Opened { handler, cell: cell.clone() }));
-                    let old = {
-                        let mut opened = self.opened.write().unwrap_or_else(PoisonError::into_inner);
-                        std::mem::replace(&mut *opened, new)
-                    };
-                    if let Some(old) = old {
-                        cell.dispose(old);
-                    }
+                    self.replace(Some(Arc::new(Opened { handler, cell })));
                     if let State::Down(_) = std::mem::replace(&mut *self.lock(), State::Up) {
                         info!(handler = &*self.name, "the decider is open");
                     }
@@ -245,18 +232,63 @@ impl Decider {
                     return Ok(());
                 }
                 Ok(Err(err)) => err.to_string(),
-                Err(CellError::Stuck) => {
-                    let _ = self.cells.leave(generation); // The next look at the cell says if that was one too many.
-                    CellError::Stuck.to_string()
+                Err(err) => {
+                    if err == CellError::Stuck {
+                        self.leave(generation);
+                    }
+                    err.to_string()
                 }
-                Err(err) => err.to_string(),
             };
             let news = State::Down(why.clone());
             if std::mem::replace(&mut *self.lock(), news.clone()) != news {
                 warn!(handler = &*self.name, "cannot open the decider: {why}; trying again until it works");
             }
-            sleep(wait).await;
+            self.rest(wait).await;
             wait = (wait * 2).min(BACKOFF.1);
+        }
+    }
+
+    /// Waits between two tries to open it, and looks after the instance that is still there.
+    async fn rest(&self, wait: Duration) {
+        let until = tokio::time::Instant::now() + wait;
+        while timeout_at(until, self.wake.notified()).await.is_ok() {
+            // That it is to be opened anew is known.
+            self.is_broken.store(false, Relaxed);
+            if self.leave_if_stuck().await {
+                return;
+            }
+        }
+    }
+
+    /// After a late call: whether the thread was blocked, and is left behind.
+    async fn leave_if_stuck(&self) -> bool {
+        if !self.is_suspect.swap(false, Relaxed) {
+            return false;
+        }
+        let Ok((_, generation)) = self.cells.cell() else { return true };
+        let is_stuck = self.is_stuck().await;
+        if is_stuck {
+            warn!(handler = &*self.name, "its thread did not come back; the decider is opened anew in a new one");
+            self.leave(generation);
+        }
+        is_stuck
+    }
+
+    /// Leaves the cell behind, with the instance in it.
+    fn leave(&self, generation: u32) {
+        self.replace(None);
+        self.is_blocked.store(false, Relaxed);
+        // Whether that was one too many the next look at the cell says.
+        let _ = self.cells.leave(generation);
+    }
+
+    /// Puts this instance in the place of the one that is there. That one is dropped in its cell: a plugin's own `drop` may
+    /// block or panic.
+    fn replace(&self, new: Option<Arc<Opened>>) {
+        let old = std::mem::replace(&mut *self.opened.write().unwrap_or_else(PoisonError::into_inner), new);
+        if let Some(old) = old {
+            let cell = old.cell.clone();
+            cell.dispose(old);
         }
     }
 
@@ -264,7 +296,7 @@ impl Decider {
     async fn is_stuck(&self) -> bool {
         let Ok((cell, _)) = self.cells.cell() else { return true };
         let mut ping = cell.start(async {});
-        if timeout(self.within, &mut ping).await.is_ok() {
+        if timeout(self.comes_round, &mut ping).await.is_ok() {
             return false;
         }
         self.is_blocked.store(true, Relaxed);
@@ -272,7 +304,7 @@ impl Decider {
             handler = &*self.name,
             "the decider blocks its thread; what counts when it fails is answered until it comes back"
         );
-        if timeout(self.within.saturating_mul(PATIENCE), ping).await.is_ok() {
+        if timeout(self.comes_round.saturating_mul(PATIENCE), ping).await.is_ok() {
             self.is_blocked.store(false, Relaxed);
             info!(handler = &*self.name, "the decider's thread came back");
             return false;
@@ -299,12 +331,7 @@ impl Decider {
 
 impl Drop for Decider {
     fn drop(&mut self) {
-        // A plugin's own `drop` may block or panic: in its cell it harms nobody.
-        let opened = self.opened.get_mut().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(opened) = opened {
-            let cell = opened.cell.clone();
-            let _ = panic::catch_unwind(panic::AssertUnwindSafe(|| cell.dispose(opened)));
-        }
+        self.replace(None);
     }
 }
 

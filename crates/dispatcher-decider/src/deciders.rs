@@ -26,6 +26,11 @@ use crate::{
 /// How long a start waits for deciders to open. Until one is open, what counts when it fails is answered.
 const OPEN_WITHIN: Duration = Duration::from_secs(10);
 
+/// A thread that is busy for less than this is not taken for blocked, however soon decisions are due.
+const SOONEST_BLOCKED: Duration = Duration::from_secs(1);
+/// For how many callbacks something may go on after the answer. Each keeps a body in memory.
+const MOST_UNDER_WAY: usize = 16_384;
+
 /// Decides about callbacks whose reply is a decision. Cheap to clone; all clones are one.
 #[derive(Clone)]
 pub struct Deciders {
@@ -104,8 +109,10 @@ impl Deciders {
     /// it fails is answered until then.
     pub fn start(instances: Vec<DeciderInstance>, defaults: &[DefaultRule], within: Duration) -> io::Result<Deciders> {
         let cell = Cell::open("deciders", 1)?;
-        let mut deciders: Vec<Arc<Decider>> =
-            instances.into_iter().map(|instance| Decider::new(instance, within)).collect::<io::Result<_>>()?;
+        let mut deciders: Vec<Arc<Decider>> = instances
+            .into_iter()
+            .map(|instance| Decider::new(instance, within.max(SOONEST_BLOCKED)))
+            .collect::<io::Result<_>>()?;
         deciders.sort_by(|a, b| (a.instance.options.order, &a.name).cmp(&(b.instance.options.order, &b.name)));
         let plan = |info: &'static tencent_chat::CommandInfo| {
             let selects = |decider: &&Arc<Decider>| decider.instance.route.selects_command(&Command::new(info.name));
@@ -167,7 +174,10 @@ impl Deciders {
 
     /// Does what is to be done after an answer; what differs from it is put on record in `journal`, at the callback's place.
     pub fn go_on(&self, afterwards: Afterwards, journal: Option<(Journal, Place)>) {
-        self.inner.under_way.fetch_add(1, Relaxed);
+        if self.inner.under_way.fetch_add(1, Relaxed) >= MOST_UNDER_WAY {
+            self.inner.under_way.fetch_sub(1, Relaxed);
+            return afterwards.skip();
+        }
         let inner = self.inner.clone();
         self.inner.cell.detach(async move {
             afterwards.run(journal).await;

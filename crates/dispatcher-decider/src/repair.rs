@@ -1,8 +1,12 @@
 //! What it takes to make good that something went on that a decision, had it come in time, would have stopped.
 
-use serde_json::{Map, Value, json};
+use std::collections::HashSet;
 
-/// For each command: what to do, and the fields of its body that it is done with.
+use dispatcher_core::{Callback, DecisionResult};
+use serde_json::{Map, Value, json};
+use tencent_chat::{Reply, ReplyFamily, targets};
+
+/// For each command: what to do when it should have been refused, and the fields of its body that it is done with.
 const REPAIRS: [(&str, &str, &[&str]); 11] = [
     ("C2C.CallbackBeforeSendMsg", "recall-message", &["From_Account", "To_Account", "MsgKey", "MsgId"]),
     // The message's seq is not known before it is sent: the after callback with this `Random` tells it.
@@ -11,31 +15,49 @@ const REPAIRS: [(&str, &str, &[&str]); 11] = [
     ("Group.CallbackBeforeCreateGroup", "destroy-group", &["Operator_Account", "Owner_Account", "Type", "Name"]),
     ("Group.CallbackBeforeCreateTopic", "destroy-topic", &["Operator_Account", "Name"]),
     ("Group.CallbackBeforeApplyJoinGroup", "remove-member", &["GroupId", "Requestor_Account"]),
-    ("Group.CallbackBeforeInviteJoinGroup", "remove-member", &["GroupId", "Operator_Account", "DestinationMembers"]),
+    ("Group.CallbackBeforeInviteJoinGroup", "remove-member", &["GroupId", "Operator_Account"]),
     ("OfficialAccount.CallbackBeforeCreateOfficialAccount", "destroy-official-account", &["Owner_Account", "Name"]),
-    ("OfficialAccount.CallbackBeforeAddSubscriber", "remove-subscriber", &["Official_Account", "SubscribeAccountList"]),
-    ("Sns.CallbackPrevFriendAdd", "delete-friend", &["From_Account", "FriendItem"]),
-    ("Sns.CallbackPrevFriendResponse", "delete-friend", &["From_Account", "ResponseFriendItem"]),
+    ("OfficialAccount.CallbackBeforeAddSubscriber", "remove-subscriber", &["Official_Account"]),
+    ("Sns.CallbackPrevFriendAdd", "delete-friend", &["From_Account"]),
+    ("Sns.CallbackPrevFriendResponse", "delete-friend", &["From_Account"]),
 ];
 
-/// `action` and the fields of the body that it needs, in snake case; of lists the accounts alone.
-pub(crate) fn repair(command: &str, body: &[u8]) -> Value {
-    let Some((_, action, fields)) = REPAIRS.iter().find(|(name, ..)| *name == command) else { return json!({}) };
-    let body: Map<String, Value> = serde_json::from_slice(body).unwrap_or_default();
+/// What to do, `action`, and what with: fields of the callback's body, in snake case, and in place of those it names the ones
+/// that should have been refused. Nothing where there is nothing to make good, as when it was refused and should not have been.
+pub(crate) fn repair(family: ReplyFamily, callback: &Callback, answered: &Reply, verdict: &Reply) -> Value {
+    let Some((_, action, fields)) = REPAIRS.iter().find(|(name, ..)| *name == callback.command().as_str()) else {
+        return json!({});
+    };
+    let body: Map<String, Value> = serde_json::from_slice(callback.body_bytes()).unwrap_or_default();
+    let result = DecisionResult::of(family, verdict);
+    let (action, refused) = match result {
+        DecisionResult::Allowed | DecisionResult::Answered => return json!({}),
+        DecisionResult::Rewritten => ("modify-message", vec![]),
+        DecisionResult::Dropped => (*action, vec![]),
+        DecisionResult::Refused | DecisionResult::RefusedSome => {
+            let already: HashSet<&str> = answered.refused().into_iter().collect();
+            let named = targets(family, callback.body_bytes());
+            let refused = match verdict.error_code {
+                0 => verdict.refused().into_iter().map(str::to_owned).collect(),
+                _ => named,
+            };
+            (*action, refused.into_iter().filter(|account| !already.contains(&**account)).collect())
+        }
+    };
     let mut repair = Map::from_iter([("action".to_owned(), json!(action))]);
     for field in *fields {
-        let value = match body.get(*field) {
-            Some(Value::Array(entries)) => {
-                let account = |entry: &Value| {
-                    let mut members = entry.as_object()?.iter();
-                    members.find(|(name, _)| name.ends_with("_Account")).map(|(_, account)| account.clone())
-                };
-                Value::Array(entries.iter().filter_map(account).collect())
-            }
-            Some(value) => value.clone(),
-            None => continue,
-        };
-        repair.insert(snake_case(field), value);
+        if let Some(value) = body.get(*field).filter(|value| !value.is_array()) {
+            repair.insert(snake_case(field), value.clone());
+        }
+    }
+    if !refused.is_empty() {
+        repair.insert("accounts".to_owned(), json!(refused));
+    }
+    if let Some(elements) = verdict.elements() {
+        repair.insert("msg_body".to_owned(), serde_json::from_str(elements.get()).unwrap_or_default());
+    }
+    if let Some(data) = &verdict.cloud_custom_data {
+        repair.insert("cloud_custom_data".to_owned(), json!(data));
     }
     Value::Object(repair)
 }
@@ -54,25 +76,62 @@ fn snake_case(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use dispatcher_core::{App, CallbackId, CallbackParts, Command, Decision, Invitation, Message, Timestamp};
+    use tencent_chat::decision_rules;
+
     use super::*;
+
+    fn made_good(command: &str, answered: &Decision, verdict: &Decision) -> Value {
+        let rules = decision_rules(command).unwrap();
+        let callback = Callback::new(CallbackParts {
+            id: CallbackId::mint(),
+            app: App::new(1, "main"),
+            command: Command::new(command),
+            query: "".into(),
+            body: tencent_chat::command(command).unwrap().sample.into(),
+            received_at: Timestamp::now(),
+            event_time: None,
+            key: None,
+            identity: None,
+        });
+        let reply = |decision: &Decision| decision.reply(rules, callback.body_bytes()).unwrap();
+        repair(rules.family, &callback, &reply(answered), &reply(verdict))
+    }
 
     #[test]
     fn every_command_that_can_be_refused_can_be_made_good() {
         for info in tencent_chat::commands() {
-            let can_refuse = tencent_chat::decision_rules(info.name).is_some_and(|rules| rules.can_refuse());
-            let repair = repair(info.name, info.sample.as_bytes());
-            assert_eq!(repair.get("action").is_some(), can_refuse, "{}", info.name);
+            let Some(rules) = decision_rules(info.name).filter(|rules| rules.can_refuse()) else { continue };
+            let repair = made_good(info.name, &Decision::allow(), &Decision::refuse("x"));
+            let members = repair.as_object().unwrap();
             // The sample has the fields that are named.
-            assert!(!can_refuse || repair.as_object().unwrap().len() > 2, "{}: {repair}", info.name);
+            assert!(members.contains_key("action") && members.len() > 2, "{}: {repair}", info.name);
+            let has_targets = !targets(rules.family, info.sample.as_bytes()).is_empty();
+            assert_eq!(members.contains_key("accounts"), has_targets, "{}", info.name);
         }
     }
 
     #[test]
-    fn of_lists_the_accounts_are_told() {
-        let body =
-            br#"{"GroupId":"g","DestinationMembers":[{"Member_Account":"a"},{"Member_Account":"b"}],"Text":"secret"}"#;
-        let told = repair("Group.CallbackBeforeInviteJoinGroup", body);
-        assert_eq!(told, json!({"action":"remove-member","group_id":"g","destination_members":["a","b"]}));
-        assert_eq!(repair("C2C.CallbackBeforeSendMsg", b"no JSON"), json!({"action":"recall-message"}));
+    fn only_those_who_should_have_been_refused_are_named() {
+        let invite = "Group.CallbackBeforeInviteJoinGroup";
+        let refuse = |accounts: &[&'static str]| Invitation::refuse_members("x", accounts.iter().copied());
+        let repair = made_good(invite, &Decision::allow(), &refuse(&["omar"]));
+        assert_eq!((&repair["action"], &repair["accounts"]), (&json!("remove-member"), &json!(["omar"])));
+        let repair = made_good(invite, &refuse(&["omar"]), &Decision::refuse("x"));
+        assert_eq!(repair["accounts"], json!(["seagull-41"]));
+    }
+
+    #[test]
+    fn what_was_refused_and_should_not_have_been_cannot_be_made_good() {
+        let repair = made_good("C2C.CallbackBeforeSendMsg", &Decision::refuse("x"), &Decision::allow());
+        assert_eq!(repair, json!({}));
+    }
+
+    #[test]
+    fn a_message_that_should_have_been_another_is_told_with_the_other() {
+        let elements = json!([{ "MsgType": "TIMTextElem", "MsgContent": { "Text": "x" } }]);
+        let rewrite: Decision = Message::rewrite("x").elements(&elements).unwrap().into();
+        let repair = made_good("C2C.CallbackBeforeSendMsg", &Decision::allow(), &rewrite);
+        assert_eq!((&repair["action"], &repair["msg_body"]), (&json!("modify-message"), &elements));
     }
 }

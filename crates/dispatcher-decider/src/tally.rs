@@ -45,6 +45,9 @@ pub struct DeciderCounts {
     pub shadow: u64,
     /// Of those, the ones that differ from what was answered.
     pub shadow_differs: u64,
+    /// Late calls that were not waited for and shadows that were not asked, since too many were under way.
+    #[serde(default)]
+    pub skipped: u64,
     /// The time that all decisions took that were in time, in microseconds.
     pub took_us: u64,
 }
@@ -58,6 +61,7 @@ pub(crate) struct Tally {
     pub(crate) late_differs: AtomicU64,
     pub(crate) shadow: AtomicU64,
     pub(crate) shadow_differs: AtomicU64,
+    pub(crate) skipped: AtomicU64,
     took_us: AtomicU64,
 }
 
@@ -90,6 +94,7 @@ impl Tally {
             late_differs: self.late_differs.load(Relaxed),
             shadow: self.shadow.load(Relaxed),
             shadow_differs: self.shadow_differs.load(Relaxed),
+            skipped: self.skipped.load(Relaxed),
             took_us: self.took_us.load(Relaxed),
         }
     }

@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use dispatcher_core::Purpose;
 use tracing::{info, warn};
 
 /// How long it has to work before it counts as mended, and how often it is told meanwhile.
@@ -25,7 +26,7 @@ struct Told {
 }
 
 impl Trouble {
-    pub(crate) fn fails(&self, handler: &str, why: &str) {
+    pub(crate) fn fails(&self, handler: &str, why: &str, purpose: Purpose) {
         let now = Instant::now();
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         told.failures += 1;
@@ -34,7 +35,17 @@ impl Trouble {
         if told.at.is_none_or(|at| now.duration_since(at) >= QUIET) {
             told.at = Some(now);
             let failures = std::mem::take(&mut told.failures);
-            warn!(handler, failures, "the decider did not decide, and what counts in its place was answered: {why}");
+            match purpose {
+                Purpose::Answer => {
+                    warn!(
+                        handler,
+                        failures, "the decider did not decide, and what counts in its place was answered: {why}"
+                    );
+                }
+                Purpose::Shadow | Purpose::Backtest => {
+                    warn!(handler, failures, "the decider, which does not count at present, did not decide: {why}");
+                }
+            }
         }
     }
 

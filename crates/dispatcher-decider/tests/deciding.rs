@@ -4,7 +4,7 @@
 use std::{
     future::pending,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering::Relaxed},
         mpsc,
     },
@@ -46,6 +46,8 @@ enum Doing {
     Hangs,
     /// Awaits until this says so, and then decides.
     After(Arc<tokio::sync::Semaphore>, Decision),
+    /// Awaits until this says so, and then panics.
+    AfterPanics(Arc<tokio::sync::Semaphore>),
     /// Blocks its thread until the other end is dropped.
     Blocks(mpsc::Receiver<()>),
 }
@@ -54,6 +56,18 @@ enum Doing {
 struct Settings {
     act: Arc<Act>,
     opened: Arc<AtomicUsize>,
+    /// How long it takes to open.
+    opens_after: Duration,
+    /// The names of the threads on which instances were dropped.
+    dropped: Arc<Mutex<Vec<String>>>,
+}
+
+struct Instance(Settings);
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        self.0.dropped.lock().unwrap().push(std::thread::current().name().unwrap_or_default().to_owned());
+    }
 }
 
 #[async_trait]
@@ -67,15 +81,18 @@ impl HandlerSettings for Settings {
     }
 
     async fn open(&self, _: &OpenContext) -> Result<Arc<dyn Handler>, OpenError> {
+        if !self.opens_after.is_zero() {
+            tokio::time::sleep(self.opens_after).await;
+        }
         self.opened.fetch_add(1, Relaxed);
-        Ok(Arc::new(self.clone()))
+        Ok(Arc::new(Instance(self.clone())))
     }
 }
 
 #[async_trait]
-impl Handler for Settings {
+impl Handler for Instance {
     async fn decide(&self, callback: &Callback, cx: &DecideContext) -> Result<Option<Decision>, HandlerError> {
-        match (self.act)(callback, cx) {
+        match (self.0.act)(callback, cx) {
             Doing::Says(decision) => Ok(decision),
             Doing::Fails => Err(HandlerError::retry("no database")),
             Doing::Panics => panic!("a slip"),
@@ -83,6 +100,10 @@ impl Handler for Settings {
             Doing::After(gate, decision) => {
                 gate.acquire().await.unwrap().forget();
                 Ok(Some(decision))
+            }
+            Doing::AfterPanics(gate) => {
+                gate.acquire().await.unwrap().forget();
+                panic!("a slip")
             }
             Doing::Blocks(release) => {
                 let _ = release.recv();
@@ -96,16 +117,24 @@ fn decider(
     name: &str,
     act: impl Fn(&Callback, &DecideContext) -> Doing + Send + Sync + 'static,
 ) -> (DeciderInstance, Arc<AtomicUsize>) {
-    let opened = Arc::new(AtomicUsize::new(0));
+    let settings = settings(act);
+    let opened = settings.opened.clone();
+    (instance(name, settings), opened)
+}
+
+fn settings(act: impl Fn(&Callback, &DecideContext) -> Doing + Send + Sync + 'static) -> Settings {
+    Settings { act: Arc::new(act), opened: Arc::default(), opens_after: Duration::ZERO, dropped: Arc::default() }
+}
+
+fn instance(name: &str, settings: Settings) -> DeciderInstance {
     let any = CommandPattern::new("*").unwrap();
-    let instance = DeciderInstance {
+    DeciderInstance {
         name: name.to_owned(),
-        settings: Arc::new(Settings { act: Arc::new(act), opened: opened.clone() }),
+        settings: Arc::new(settings),
         route: Route { commands: vec![any], except: vec![], apps: None, phase: PhaseFilter::Any },
         threads: 1,
         options: DeciderOptions::default(),
-    };
-    (instance, opened)
+    }
 }
 
 fn says(name: &str, decision: impl Fn(&Callback) -> Option<Decision> + Send + Sync + 'static) -> DeciderInstance {
@@ -280,7 +309,7 @@ async fn beyond_so_many_at_once_it_is_busy() {
 #[tokio::test]
 async fn one_that_blocks_its_thread_harms_nobody_else_and_is_opened_anew() {
     let (hold, release) = mpsc::channel();
-    let release = std::sync::Mutex::new(Some(release));
+    let release = Mutex::new(Some(release));
     let (mut blocks, opened) = decider("a-blocks", move |_, _| match release.lock().unwrap().take() {
         Some(release) => Doing::Blocks(release),
         None => Doing::Says(Some(Decision::refuse("I am back"))),
@@ -460,4 +489,113 @@ async fn a_decider_of_other_apps_is_not_asked() {
     let deciders = start(vec![other], AMPLE);
     let answer = decide(&deciders, C2C, AMPLE).await;
     assert_eq!((text(&answer), answer.record.is_none()), (OK, true));
+}
+
+#[tokio::test]
+async fn a_shadow_that_is_alone_is_recorded_too() {
+    let mut shadow = says("shadow", |_| Some(Decision::refuse("I would")));
+    shadow.options.shadow = true;
+    let deciders = start(vec![shadow], AMPLE);
+    let (journal, _folder) = journal();
+    let callback = callback(C2C);
+    let answer = deciders.decide(&callback, Instant::now() + AMPLE).await;
+    assert_eq!(text(&answer), OK);
+    store(&journal, &deciders, callback, answer);
+    let rows = on_record(&journal, 2).await;
+    assert_eq!((rows[0].0, rows[1].0), (DecisionKind::Decided, DecisionKind::Shadow));
+}
+
+#[tokio::test]
+async fn who_allows_in_other_words_does_not_differ() {
+    let raw = r#"{"ActionStatus":"OK","ErrorCode":0,"ErrorInfo":"success"}"#;
+    let mut shadow = says("shadow", move |_| Some(Decision::from_reply(raw.into()).unwrap()));
+    shadow.options.shadow = true;
+    let deciders = start(vec![shadow], AMPLE);
+    let answer = decide(&deciders, C2C, AMPLE).await;
+    deciders.go_on(answer.afterwards.unwrap(), None);
+    deciders.drain(AMPLE).await;
+    let counts = deciders.status()[0].counts;
+    assert_eq!((counts.shadow, counts.shadow_differs), (1, 0));
+}
+
+#[tokio::test]
+async fn late_calls_of_one_callback_are_waited_for_side_by_side() {
+    let (mut hangs, _) = decider("a-hangs", |_, _| Doing::Hangs);
+    (hangs.options.timeout, hangs.options.late_wait) = (SHORT, AMPLE);
+    let gate = Arc::new(tokio::sync::Semaphore::new(0));
+    let inner = gate.clone();
+    let (mut late, _) = decider("b-late", move |_, _| Doing::After(inner.clone(), Decision::refuse("x")));
+    (late.options.timeout, late.options.late_wait) = (SHORT, AMPLE);
+    let deciders = start(vec![hangs, late], AMPLE);
+    let (journal, _folder) = journal();
+    let callback = callback(C2C);
+    let answer = deciders.decide(&callback, Instant::now() + AMPLE).await;
+    store(&journal, &deciders, callback, answer);
+    gate.add_permits(1);
+    // While the first is still waited for.
+    assert_eq!(on_record(&journal, 2).await[1].1["by"], "b-late");
+    assert_eq!(deciders.status()[0].late_in_flight, 1);
+}
+
+#[tokio::test]
+async fn a_panic_after_the_answer_counts_as_one() {
+    let gate = Arc::new(tokio::sync::Semaphore::new(0));
+    let inner = gate.clone();
+    let settings = settings(move |_, _| Doing::AfterPanics(inner.clone()));
+    let opened = settings.opened.clone();
+    let mut late = instance("a", settings);
+    late.options.late_wait = AMPLE;
+    let deciders = start(vec![late], AMPLE);
+    let answer = decide(&deciders, C2C, SHORT).await;
+    deciders.go_on(answer.afterwards.unwrap(), None);
+    until(&deciders, |status| status.late_in_flight == 1).await;
+    gate.add_permits(1);
+    deciders.drain(AMPLE).await;
+    let begun = Instant::now();
+    while opened.load(Relaxed) < 2 {
+        assert!(begun.elapsed() < AMPLE, "it is not opened anew");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn to_open_may_take_longer_than_to_decide() {
+    let mut settings = settings(|_, _| Doing::Says(None));
+    settings.opens_after = 5 * SHORT;
+    let opened = settings.opened.clone();
+    let mut slow = instance("a", settings);
+    slow.options.timeout = Duration::from_millis(1);
+    let deciders = start(vec![slow], AMPLE);
+    assert_eq!((opened.load(Relaxed), &deciders.status()[0].state), (1, &State::Up));
+}
+
+#[tokio::test]
+async fn an_instance_is_dropped_where_it_lived() {
+    let gate = Arc::new(tokio::sync::Semaphore::new(0));
+    let inner = gate.clone();
+    let settings = settings(move |callback, _| match callback.command().as_str() {
+        C2C => Doing::After(inner.clone(), Decision::allow()),
+        _ => Doing::Panics,
+    });
+    let (opened, dropped) = (settings.opened.clone(), settings.dropped.clone());
+    let deciders = start(vec![instance("a", settings)], AMPLE);
+    let first = tokio::spawn({
+        let deciders = deciders.clone();
+        async move { decide(&deciders, C2C, AMPLE).await.result }
+    });
+    until(&deciders, |status| status.in_flight == 1).await;
+    decide(&deciders, INVITE, AMPLE).await;
+    let begun = Instant::now();
+    while opened.load(Relaxed) < 2 {
+        assert!(begun.elapsed() < AMPLE, "it is not opened anew");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // The call that is still under way is the last to use it.
+    gate.add_permits(1);
+    assert_eq!(first.await.unwrap(), DecisionResult::Allowed);
+    while dropped.lock().unwrap().is_empty() {
+        assert!(begun.elapsed() < AMPLE, "it is not dropped");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(*dropped.lock().unwrap(), ["decide:a"]);
 }

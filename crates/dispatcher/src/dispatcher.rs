@@ -117,6 +117,11 @@ impl Dispatcher {
         for (outcome, count) in counters.snapshot().into_iter().filter(|(_, count)| *count > 0) {
             info!(outcome, count, "callbacks since the start");
         }
+        let longest = counters.longest_decision();
+        if !longest.is_zero() {
+            let longest_decision_us = u64::try_from(longest.as_micros()).unwrap_or(u64::MAX);
+            info!(longest_decision_us, "how long the slowest answer to a callback that wants a decision took");
+        }
         info!("stopped");
         report.n_cut == 0 && closed.is_ok()
     }

@@ -27,7 +27,11 @@ struct Query {
 #[serde(rename_all = "PascalCase")]
 struct Packet {
     callback_command: String,
-    group_id: String,
+    group_id: Option<String>,
+    #[serde(rename = "From_Account")]
+    from_account: Option<String>,
+    #[serde(rename = "To_Account")]
+    to_account: Option<String>,
     event_time: u64,
 }
 
@@ -41,7 +45,8 @@ async fn main() {
 fn answer(query: Query, body: Bytes) -> Response<&'static str> {
     let (status, reply) = match serde_json::from_slice::<Packet>(&body) {
         Ok(packet) if packet.callback_command == query.callback_command => {
-            black_box((packet.group_id, packet.event_time)); // Parsed, though nobody reads it.
+            // Parsed, though nobody reads it.
+            black_box((packet.group_id, packet.from_account, packet.to_account, packet.event_time));
             black_box((query.sdk_appid, query.content_type, query.client_ip, query.opt_platform));
             black_box((query.sign, query.request_time));
             (200, r#"{"ActionStatus":"OK","ErrorInfo":"","ErrorCode":0}"#)

@@ -108,15 +108,24 @@ impl Reply {
 }
 
 /// Whether these are elements of a message.
-fn check_elements(elements: &RawValue) -> Result<(), IllegalReply> {
+fn check_elements<'a>(elements: &'a RawValue) -> Result<(), IllegalReply> {
     #[derive(Deserialize)]
-    struct Element<'a> {
+    struct Element<'e> {
         #[serde(borrow, rename = "MsgType")]
-        r#type: std::borrow::Cow<'a, str>,
+        r#type: std::borrow::Cow<'e, str>,
         #[serde(borrow, rename = "MsgContent")]
-        content: &'a RawValue,
+        content: &'e RawValue,
     }
-    let Ok(elements) = serde_json::from_str::<Vec<Element<'_>>>(elements.get()) else {
+    // Serde would read an element from a list of its members, too.
+    let objects: Option<Vec<Element<'a>>> =
+        serde_json::from_str::<Vec<&'a RawValue>>(elements.get()).ok().and_then(|elements| {
+            let element = |json: &'a RawValue| match json.get().starts_with('{') {
+                true => serde_json::from_str(json.get()).ok(),
+                false => None,
+            };
+            elements.into_iter().map(element).collect()
+        });
+    let Some(elements) = objects else {
         return illegal("MsgBody is not a list of elements, each with MsgType and MsgContent");
     };
     if elements.is_empty() {

@@ -1,5 +1,7 @@
 //! Several who decide on one request: each sees what the earlier ones changed, and one reply says it all.
 
+use std::collections::{HashMap, HashSet};
+
 use serde_json::{Value, value::RawValue};
 
 use super::{Reply, ReplyFamily, targets::fields};
@@ -15,7 +17,8 @@ impl Reply {
             return later;
         }
         let both = |mut earlier: Vec<String>, later: Vec<String>| {
-            earlier.extend(later);
+            let known: HashSet<String> = earlier.iter().cloned().collect();
+            earlier.extend(later.into_iter().filter(|account| !known.contains(account)));
             earlier
         };
         self.msg_body = later.msg_body.or(self.msg_body);
@@ -25,9 +28,11 @@ impl Reply {
         self.rsp_data =
             merge(self.rsp_data, later.rsp_data, |earlier, later| if later.is_empty() { earlier } else { later });
         self.results = merge(self.results, later.results, |mut earlier, later| {
+            let places: HashMap<String, usize> =
+                earlier.iter().enumerate().map(|(idx, item)| (item.to_account.clone(), idx)).collect();
             for item in later {
-                match earlier.iter_mut().find(|known| known.to_account == item.to_account) {
-                    Some(known) if known.result_code == 0 => *known = item,
+                match places.get(&item.to_account) {
+                    Some(&place) if earlier[place].result_code == 0 => earlier[place] = item,
                     Some(_) => {}
                     None => earlier.push(item),
                 }
@@ -55,14 +60,14 @@ impl Reply {
             members.insert("CloudCustomData".to_owned(), Value::String(data.clone()));
             is_changed = true;
         }
-        let refused = self.refused();
+        let refused: HashSet<&str> = self.refused().into_iter().collect();
         if let Some((lists, account)) = fields(family)
             && !refused.is_empty()
         {
             for list in lists {
                 let Some(Value::Array(entries)) = members.get_mut(*list) else { continue };
                 entries.retain(|entry| {
-                    !entry.get(account).and_then(Value::as_str).is_some_and(|account| refused.contains(&account))
+                    !entry.get(account).and_then(Value::as_str).is_some_and(|account| refused.contains(account))
                 });
                 is_changed = true;
             }
@@ -76,6 +81,29 @@ impl Reply {
         let lists = self.refused_members.iter().flatten().chain(self.refused_subscribers.iter().flatten());
         let friends = self.results.iter().flatten().filter(|item| item.result_code != 0).map(|item| &item.to_account);
         lists.chain(friends).map(String::as_str).collect()
+    }
+
+    /// Whether both say the same to Tencent and to the user, however they put it.
+    #[must_use]
+    pub fn says_the_same(&self, other: &Reply) -> bool {
+        let is_own = self.error_code > 2;
+        let json = |elements: &Option<Box<RawValue>>| {
+            elements.as_ref().map(|json| serde_json::from_str::<Value>(json.get()).unwrap_or_default())
+        };
+        // What is said beside a plain code, or to those who are allowed, nobody is shown.
+        let verdicts = |reply: &Reply| -> HashSet<(String, i64, String)> {
+            let refused = reply.results.iter().flatten().filter(|item| item.result_code != 0);
+            refused.map(|item| (item.to_account.clone(), item.result_code, item.result_info.clone())).collect()
+        };
+        let accounts = |list: &Option<Vec<String>>| list.iter().flatten().cloned().collect::<HashSet<String>>();
+        self.error_code == other.error_code
+            && (!is_own || self.error_info == other.error_info)
+            && json(&self.msg_body) == json(&other.msg_body)
+            && self.cloud_custom_data == other.cloud_custom_data
+            && accounts(&self.refused_members) == accounts(&other.refused_members)
+            && accounts(&self.refused_subscribers) == accounts(&other.refused_subscribers)
+            && verdicts(self) == verdicts(other)
+            && self.rsp_data.as_deref().unwrap_or_default() == other.rsp_data.as_deref().unwrap_or_default()
     }
 
     /// The elements that it gives a message, if it does.
@@ -120,6 +148,27 @@ mod tests {
         assert_eq!(both.cloud_custom_data.as_deref(), Some("y"));
         let refusal = Reply { error_code: 1, ..Reply::default() };
         assert_eq!(both.then(refusal.clone()), refusal);
+    }
+
+    #[test]
+    fn what_nobody_is_shown_makes_no_difference() {
+        let allow = Reply::default();
+        let same = [
+            Reply { error_info: "success".into(), ..Reply::default() },
+            Reply { refused_members: Some(vec![]), ..Reply::default() },
+            Reply { rsp_data: Some(String::new()), ..Reply::default() },
+        ];
+        assert!(same.iter().all(|reply| reply.says_the_same(&allow)));
+        let refusal = |code, info: &str| Reply { error_code: code, error_info: info.into(), ..Reply::default() };
+        assert!(refusal(1, "a").says_the_same(&refusal(1, "b")));
+        assert!(!refusal(120_001, "a").says_the_same(&refusal(120_001, "b")));
+        assert!(!refusal(1, "").says_the_same(&allow));
+        let refuse = |accounts: &[&str]| Reply {
+            refused_members: Some(accounts.iter().map(ToString::to_string).collect()),
+            ..Reply::default()
+        };
+        assert!(refuse(&["a", "b"]).says_the_same(&refuse(&["b", "a"])));
+        assert!(refuse(&["a"]).then(refuse(&["a"])) == refuse(&["a"]));
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! The people that a request names, of whom a reply may refuse some.
 
+use std::collections::HashSet;
+
 use serde::Deserialize;
 
 use super::ReplyFamily;
 
-/// The accounts that a request is about, in its order: those invited, those to be subscribed, those asked to be friends. None
+/// The accounts that a request is about, each once, in its order: those invited, those to be subscribed, those asked to be friends. None
 /// for the other families, and where the body does not have them as it should.
 #[must_use]
 pub fn targets(family: ReplyFamily, request: &[u8]) -> Vec<String> {
@@ -17,7 +19,9 @@ pub fn targets(family: ReplyFamily, request: &[u8]) -> Vec<String> {
         _ => body.answers.as_ref(),
     });
     let account_of = |entry: &serde_json::Value| Some(entry.get(account)?.as_str()?.to_owned());
-    entries.into_iter().flatten().filter_map(account_of).collect()
+    let mut seen = HashSet::new();
+    // One that is named twice is one target.
+    entries.into_iter().flatten().filter_map(account_of).filter(|account| seen.insert(account.clone())).collect()
 }
 
 /// The names that the list of targets can have in the body, and the account's name in each of its entries.
@@ -59,6 +63,12 @@ mod tests {
             let sample = crate::command(command).unwrap().sample.as_bytes();
             assert_eq!(!targets(decision_rules(command).unwrap().family, sample).is_empty(), some, "{command}");
         }
+    }
+
+    #[test]
+    fn who_is_named_twice_is_one_target() {
+        let body = br#"{"FriendItem":[{"To_Account":"a"},{"To_Account":"b"},{"To_Account":"a"}]}"#;
+        assert_eq!(targets(ReplyFamily::FriendRequest, body), ["a", "b"]);
     }
 
     #[test]
