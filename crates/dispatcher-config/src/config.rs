@@ -134,7 +134,7 @@ impl Config {
     }
 }
 
-const SECTIONS: [&str; 9] =
+pub(crate) const SECTIONS: [&str; 9] =
     ["apps", "commands", "handlers", "intake", "journal", "log", "observe", "reload", "sinks"];
 
 struct Reader<'a> {

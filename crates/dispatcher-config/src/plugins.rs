@@ -72,7 +72,7 @@ pub struct SinkInstance {
 /// The dispatcher's keys that only `[handlers.<name>]` takes.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-struct HandlerKeys {
+pub(crate) struct HandlerKeys {
     /// The handler's plugin. Default: the section's own name.
     r#type: Option<String>,
     /// The commands it selects: names, families such as `"Group.*"`, or `"*"`. Default: the plugin's.
@@ -90,7 +90,7 @@ struct HandlerKeys {
 /// The dispatcher's keys that only `[sinks.<name>]` takes.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct SinkKeys {
+pub(crate) struct SinkKeys {
     /// The sink's plugin, such as `"file"`.
     r#type: String,
     /// How many events one delivery carries at most. Default: 512 for sinks of one lane, else 1.
@@ -104,7 +104,7 @@ struct SinkKeys {
 }
 
 /// The keys for what a handler does with callbacks from the journal, which one that only decides has none of.
-const CONSUMER_KEYS: [&str; 5] = ["attempts", "backoff", "give_up_after", "lanes", "start"];
+pub(crate) const CONSUMER_KEYS: [&str; 5] = ["attempts", "backoff", "give_up_after", "lanes", "start"];
 
 /// The names of the keys of [`HandlerKeys`] and of [`SinkKeys`]; a test holds them equal.
 const HANDLER_KEYS: [&str; 6] = ["apps", "commands", "except", "phase", "sinks", "type"];
@@ -113,8 +113,8 @@ const SINK_KEYS: [&str; 4] = ["batch", "order", "rate", "type"];
 /// How many callbacks go to a handler's cell at once: it saves most of the way there, and a slow handler's batch is cut
 /// short. A handler that waits for others gets them one by one.
 const HANDLER_BATCH: usize = 64;
-const HANDLER_LANES: usize = 4;
-const SINK_BATCH: usize = 512;
+pub(crate) const HANDLER_LANES: usize = 4;
+pub(crate) const SINK_BATCH: usize = 512;
 const MAX_BATCH: usize = 100_000;
 
 pub(crate) fn handler(

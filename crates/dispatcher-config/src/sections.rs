@@ -5,7 +5,7 @@ use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 use dispatcher_core::{ByteSize, CommandPattern, Network, Secret, TimeSpan};
 use dispatcher_tls::TlsFiles;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{DefaultDecision, Limit};
 
@@ -138,7 +138,7 @@ pub enum ClientAuth {
 }
 
 /// What is answered to an after callback that cannot be made durable.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum WhenNotDurable {
     /// 503, at once.
@@ -168,7 +168,7 @@ pub struct AppSection {
 }
 
 /// Whether an app's callbacks must be signed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum SignaturePolicy {
     /// A callback without a valid signature is refused.
@@ -207,7 +207,7 @@ pub(crate) struct CommandSection {
 }
 
 /// Whether callbacks of a command are stored.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum JournalRule {
     /// Each is durable before it is acknowledged, and handled.
@@ -256,7 +256,7 @@ impl Default for JournalSection {
 }
 
 /// When what was written is on the disk.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Sync {
     /// Before it is acknowledged.
@@ -267,7 +267,7 @@ pub enum Sync {
 }
 
 /// What happens when a consumer that does not get on holds what is due to be deleted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum WhenBlocked {
     /// It is kept until the consumer has it.
@@ -280,7 +280,7 @@ pub enum WhenBlocked {
 }
 
 /// `[journal] dedupe`.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DedupeSection {
     /// How long a callback is remembered. Default 10 min; `"0s"` turns it off.
@@ -332,7 +332,7 @@ pub struct LogSection {
 }
 
 /// The least level that is written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LogLevel {
     /// Data was lost, or a person is needed.
@@ -349,7 +349,7 @@ pub enum LogLevel {
 }
 
 /// How log lines look.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     /// `human` on a terminal, `json` otherwise.

@@ -4,7 +4,7 @@ use std::{borrow::Cow, net::IpAddr, str::FromStr};
 
 use ipnet::IpNet;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Deserializer, de::Error as _};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 use crate::InvalidUnit;
 
@@ -40,6 +40,12 @@ impl<'de> Deserialize<'de> for Network {
     }
 }
 
+impl Serialize for Network {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
 impl JsonSchema for Network {
     fn schema_name() -> Cow<'static, str> {
         "Network".into()
@@ -67,6 +73,9 @@ mod tests {
         ] {
             let network: Network = network.parse().unwrap();
             assert_eq!(network.contains(address.parse().unwrap()), is_in, "{address} in {network:?}");
+        }
+        for text in ["10.0.0.0/8", "2001:db8::/32"] {
+            assert_eq!(serde_json::to_value(text.parse::<Network>().unwrap()).unwrap(), text);
         }
         for text in ["", "10.0.0.0/33", "10.0.0/8", "example.com"] {
             assert!(text.parse::<Network>().unwrap_err().to_string().contains("is not a network"), "{text}");

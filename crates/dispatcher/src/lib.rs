@@ -17,6 +17,7 @@ mod command;
 mod decisions;
 mod decode;
 mod dispatcher;
+mod effective;
 mod listing;
 mod logging;
 mod observing;
@@ -25,6 +26,7 @@ mod reload;
 mod run;
 mod screen;
 mod send;
+mod service;
 mod setup;
 mod wiring;
 
@@ -33,3 +35,5 @@ pub use dispatcher_control::Reloaded;
 pub use plugins::Plugins;
 pub use reload::ReloadError;
 pub use run::{registry, run};
+
+use run::EX_CONFIG;

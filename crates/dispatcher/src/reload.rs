@@ -252,8 +252,9 @@ fn look(path: &Path, files: &[PathBuf]) -> u64 {
 
 /// The keys that are others than at the start, and count only after the next.
 fn needs_restart(started: &Config, config: &Config) -> Vec<String> {
-    let of_start =
-        |key: &String| key.starts_with("journal.") || ["intake.listen", "log.format", "observe.listen"].contains(&key.as_str());
+    let of_start = |key: &String| {
+        key.starts_with("journal.") || ["intake.listen", "log.format", "observe.listen"].contains(&key.as_str())
+    };
     let mut keys: Vec<String> = config.changed_since(started).into_iter().filter(of_start).collect();
     let threads = intake_options(started).needs_restart(&intake_options(config));
     keys.extend(threads.into_iter().map(|key| format!("intake.{key}")));

@@ -1,8 +1,8 @@
 //! From the command line to an exit code.
 
-use std::{io::Write as _, path::Path, process::ExitCode};
+use std::{io::Write as _, path::Path, pin::pin, process::ExitCode};
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, Parser as _};
 use dispatcher_config::Config;
 use dispatcher_core::{Registry, RegistryError};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -14,6 +14,7 @@ use crate::{
     listing, logging,
     reload::{self, Source},
     screen, send,
+    service::Service,
 };
 
 /// The configuration is wrong: `EX_CONFIG` of `sysexits.h`.
@@ -39,10 +40,19 @@ pub fn run(plugins: Plugins) -> ExitCode {
         None => serve(&cli.config.config, &registry),
         Some(Verb::Run(config)) => serve(&config.config, &registry),
         Some(Verb::Check(config)) => check(&config.config, &registry),
+        Some(Verb::Config(args)) => args.run(&registry),
+        Some(Verb::Test(args)) => args.run(&registry),
         Some(Verb::Plugins(args)) if args.json => print(&format!("{:#}\n", listing::plugins_json(&registry))),
         Some(Verb::Plugins(_)) => print(&listing::plugins(&registry)),
         Some(Verb::Commands(args)) if args.json => print(&format!("{:#}\n", listing::commands_json())),
         Some(Verb::Commands(_)) => print(&listing::commands()),
+        Some(Verb::Schema(args)) if args.markdown => print(&dispatcher_config::reference(&registry)),
+        Some(Verb::Schema(_)) => print(&format!("{:#}\n", dispatcher_config::schema(&registry))),
+        Some(Verb::Completions(args)) => {
+            let mut script = Vec::new();
+            clap_complete::generate(args.shell, &mut Cli::command(), program_name(), &mut script);
+            print(&String::from_utf8_lossy(&script))
+        }
         Some(Verb::Decode(args)) => args.run(),
         Some(Verb::Send(args)) => match send::send(&args, &registry) {
             Ok(true) => ExitCode::SUCCESS,
@@ -66,6 +76,13 @@ pub fn run(plugins: Plugins) -> ExitCode {
         Some(Verb::LogLevel(args)) => ask(args.config(), &registry, |config| args.run(config)),
         Some(Verb::Journal(args)) => ask(args.config(), &registry, |config| args.run(config)),
     }
+}
+
+/// What this program is called: one with plugins of its own has a name of its own.
+fn program_name() -> String {
+    let name = std::env::args_os().next().map(std::path::PathBuf::from);
+    let name = name.as_deref().and_then(Path::file_name).and_then(|name| name.to_str());
+    name.unwrap_or("dispatcher").to_owned()
 }
 
 /// Asks the dispatcher of this configuration, or its journal.
@@ -156,9 +173,13 @@ fn serve(path: &Path, registry: &Registry) -> ExitCode {
             logging::Format::Json => screen::log(&facts),
         }
         let watching = tokio::spawn(reload::watch(dispatcher.running().clone()));
+        let service = Service::new();
+        service.ready(&format!("answering callbacks at {}", dispatcher.local_addr()));
+        let mut alive = pin!(service.live());
         let signal = loop {
             tokio::select! {
                 signal = signals.next() => break signal,
+                never = &mut alive => match never {},
                 _ = hangups.recv() => {
                     let running = dispatcher.running().clone();
                     // Beside this, so that a stop does not wait for it; several take their turns.
@@ -168,7 +189,9 @@ fn serve(path: &Path, registry: &Registry) -> ExitCode {
         };
         watching.abort();
         info!(signal, "stopping: finishing what is under way");
+        service.stopping();
         tokio::select! {
+            never = &mut alive => match never {},
             is_clean = dispatcher.drain() => {
                 if is_clean { ExitCode::SUCCESS } else { ExitCode::FAILURE }
             }

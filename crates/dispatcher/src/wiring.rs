@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use dispatcher_config::{
     Config, DefaultDecision, Emit, JournalRule, Order, SignaturePolicy, StartAt, Sync, WhenBlocked, WhenNotDurable,
 };
-use dispatcher_core::{App, ByteSize, Rate, Takes, TimeSpan};
+use dispatcher_core::{App, ByteSize, Command, CommandPattern, Rate, Takes, TimeSpan};
 use dispatcher_decider::{DeciderInstance, DeciderOptions, DefaultRule, Fallback};
 use dispatcher_intake::{IntakeApp, IntakeOptions, PathRule};
 use dispatcher_journal::{JournalOptions, Retention, Start};
@@ -87,6 +87,12 @@ pub(crate) fn rules(config: &Config) -> Vec<dispatcher_intake::CommandRule> {
         },
     };
     config.commands.iter().map(rule).collect()
+}
+
+/// Whether callbacks of this command are stored and handled: of the rules that select it, the narrowest says so.
+pub(crate) fn is_journaled(config: &Config, command: &Command) -> bool {
+    let narrowest = CommandPattern::narrowest(&config.commands, |rule| &rule.pattern, command.as_str());
+    narrowest.is_none_or(|rule| rule.journal == JournalRule::Always)
 }
 
 /// The handlers that decide.

@@ -14,6 +14,7 @@ pub(crate) mod replay;
 pub(crate) mod screen;
 pub(crate) mod show;
 pub(crate) mod status;
+pub(crate) mod test;
 pub(crate) mod text;
 
 use std::process::ExitCode;
