@@ -12,6 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use dispatcher_cell::Caller;
 use dispatcher_decider::Deciders;
 use dispatcher_journal::{Journal, Port};
 use hyper::server::conn::http1;
@@ -69,6 +70,7 @@ pub(crate) struct Worker {
     pub(crate) rules: Arc<Rules>,
     pub(crate) limits: Limits,
     pub(crate) port: Port,
+    pub(crate) caller: Caller, // Of the deciders.
     pub(crate) tally: Arc<Tally>,
     pub(crate) http: http1::Builder,
     started: Instant,
@@ -91,6 +93,7 @@ impl Worker {
         Worker {
             limits: Limits::new(options),
             port,
+            caller: Caller::default(),
             tally: Arc::default(),
             http,
             started: Instant::now(),
@@ -114,7 +117,7 @@ impl Worker {
     ) -> usize {
         runtime.block_on(async {
             let worker = self.clone();
-            let pump = tokio::spawn(async move { worker.port.pump().await });
+            let pump = tokio::spawn(async move { tokio::join!(worker.port.pump(), worker.caller.pump()) });
             let worker = self.clone();
             let look = tokio::spawn(async move { worker.keep_looking().await });
             let mut next_id = 0;
