@@ -210,10 +210,10 @@ impl Deciders {
     }
 
     /// Decides about a callback that wants a decision. Back at `deadline`, whatever the deciders do, and at once where there
-    /// are none. Waits on the thread of `caller`, whose pump has to run there.
+    /// are none. With a `caller` it is to be awaited on that one's thread, and its pump has to run there.
     ///
     /// Dropped before it is back, it takes with it what it has begun.
-    pub async fn decide(&self, callback: &Arc<Callback>, deadline: Instant, caller: &Caller) -> Answer {
+    pub async fn decide(&self, callback: &Arc<Callback>, deadline: Instant, caller: Option<&Caller>) -> Answer {
         let Some(plan) = self.plan_of(callback.command().as_str()) else {
             let reply = Bytes::from_static(tencent_chat::OK.as_bytes());
             return Answer { reply, result: DecisionResult::Allowed, record: None, afterwards: None };

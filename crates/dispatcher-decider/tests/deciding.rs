@@ -12,7 +12,6 @@ use std::{
 };
 
 use async_trait::async_trait;
-use dispatcher_cell::Caller;
 use dispatcher_core::{
     App, Callback, CallbackId, CallbackParts, CheckContext, Command, CommandPattern, DecideContext, Decision,
     DecisionResult, FriendRequest, Handler, HandlerError, HandlerSettings, Invitation, Message, OpenContext, OpenError,
@@ -171,11 +170,7 @@ async fn decide(deciders: &Deciders, command: &str, within: Duration) -> Answer 
 }
 
 async fn decide_about(deciders: &Deciders, callback: &Arc<Callback>, within: Duration) -> Answer {
-    let caller = Caller::default();
-    tokio::select! {
-        answer = deciders.decide(callback, Instant::now() + within, &caller) => answer,
-        () = caller.pump() => unreachable!("a pump runs until it is dropped"),
-    }
+    deciders.decide(callback, Instant::now() + within, None).await
 }
 
 fn text(answer: &Answer) -> &str {
