@@ -71,7 +71,7 @@ impl Reopening {
     }
 }
 
-/// An instance whose threads were blocked too often: it is off until the next start.
+/// An instance whose threads were blocked too often: it is off until the next start or reload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Off;
 
@@ -79,7 +79,7 @@ impl fmt::Display for Off {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "it blocked its thread {} times without coming back, and is off; mend it and start the dispatcher again",
+            "it blocked its thread {} times without coming back, and is off; mend it, and reload the configuration or start the dispatcher again",
             MOST_REOPENINGS + 1
         )
     }

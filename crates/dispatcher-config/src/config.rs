@@ -1,18 +1,22 @@
 //! The whole configuration.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use dispatcher_core::{ByteSize, CheckContext, Command, CommandPattern, Registry, Takes, TimeSpan};
+use dispatcher_tls::Tls;
 use serde_json::{Map, Value};
+use sha2::{Digest as _, Sha256};
 
 use crate::{
     AppSection, CommandRule, DefaultDecision, Finding, Findings, HandlerInstance, IntakeSection, JournalRule,
-    JournalSection, LogSection, SignaturePolicy, SinkInstance, decide,
+    JournalSection, LogSection, ObserveSection, ReloadSection, SignaturePolicy, SinkInstance, TlsSection, decide,
     decode::{self, suggest},
+    fingerprint::{contents_of, fingerprint, secret_files},
     key_path::KeyPath,
     plugins,
     sections::CommandSection,
@@ -25,7 +29,15 @@ const TENCENT_WAITS: Duration = Duration::from_secs(2);
 const SOONEST_ANSWER: Duration = Duration::from_millis(50);
 /// Below, the store's own log and the newest rows would be most of it.
 const SMALLEST_JOURNAL: ByteSize = ByteSize::mib(16);
+const SHORTEST_WATCH: Duration = Duration::from_millis(100);
 const MAX_CONNECTIONS: usize = 1_000_000;
+/// What a callback's request needs, and more than any has.
+const SMALLEST_HEAD: ByteSize = ByteSize::kib(1);
+const LARGEST_HEAD: ByteSize = ByteSize::mib(1);
+const SMALLEST_QUERY: ByteSize = ByteSize::kib(1);
+const HEADERS: (usize, usize) = (16, 1000);
+/// Readers of JSON take no more than 127.
+const DEPTHS: (usize, usize) = (16, 127);
 pub(crate) const MAX_THREADS: usize = 1024;
 
 /// What `dispatcher.toml` says, checked.
@@ -33,6 +45,8 @@ pub(crate) const MAX_THREADS: usize = 1024;
 pub struct Config {
     /// `[intake]`.
     pub intake: IntakeSection,
+    /// What `[intake] tls` names, read.
+    pub tls: Option<Tls>,
     /// `[[apps]]`; at least one, no name and no SDKAppID twice.
     pub apps: Vec<AppSection>,
     /// `[commands."PATTERN"]`.
@@ -43,8 +57,18 @@ pub struct Config {
     pub handlers: Vec<HandlerInstance>,
     /// `[sinks.<name>]`, by name.
     pub sinks: Vec<SinkInstance>,
+    /// `[observe]`.
+    pub observe: ObserveSection,
     /// `[log]`.
     pub log: LogSection,
+    /// `[reload]`.
+    pub reload: ReloadSection,
+    /// SHA-256 of the text, in hexadecimal: what `sha256sum` says of the file. Variables and other files are not in it.
+    pub sha256: String,
+    /// The files that it names and that were read for it: those of secrets, and those of plugins.
+    pub files: Vec<PathBuf>,
+    /// By key, without handlers and sinks: equal, within one run of the program, as long as what is written there is.
+    fingerprints: BTreeMap<String, u64>,
     /// What looks wrong but need not be.
     pub warnings: Vec<Finding>,
     places: Option<Places>,
@@ -87,10 +111,20 @@ impl Config {
         let (findings, places) = source.into_findings();
         match config {
             Some(config) if findings.errors.is_empty() => {
-                Ok(Config { warnings: findings.warnings, places: Some(places), ..config })
+                let sha256 = Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect();
+                Ok(Config { sha256, warnings: findings.warnings, places: Some(places), ..config })
             }
             _ => Err(findings),
         }
+    }
+
+    /// The keys of which something else stands here than in `before`, handlers and sinks aside: such as `intake.freshness`, or
+    /// `apps`.
+    #[must_use]
+    pub fn changed_since(&self, before: &Config) -> Vec<String> {
+        let (new, old) = (&self.fingerprints, &before.fingerprints);
+        let keys: BTreeSet<&String> = new.keys().chain(old.keys()).collect();
+        keys.into_iter().filter(|key| new.get(*key) != old.get(*key)).cloned().collect()
     }
 
     /// What turned out wrong with `key` only when it was put to use, as a finding with file and line.
@@ -104,7 +138,8 @@ impl Config {
     }
 }
 
-const SECTIONS: [&str; 7] = ["apps", "commands", "handlers", "intake", "journal", "log", "sinks"];
+pub(crate) const SECTIONS: [&str; 9] =
+    ["apps", "commands", "handlers", "intake", "journal", "log", "observe", "reload", "sinks"];
 
 struct Reader<'a> {
     source: &'a mut Source,
@@ -120,13 +155,25 @@ impl Reader<'_> {
             let hint = suggest(&key, &SECTIONS, "the sections are");
             self.source.error(&root().key(&key), format!("unknown section; {hint}"));
         }
+        let mut files = Vec::new();
+        self.root.values().for_each(|section| secret_files(section, &mut files));
+        let mut fingerprints = fingerprints(self.root);
         let log = self.section("log");
+        let reload: Option<ReloadSection> = self.section("reload");
+        if let Some(reload) = &reload {
+            self.check_reload(reload);
+        }
+        let observe: Option<ObserveSection> = self.section("observe");
         let intake: Option<IntakeSection> = self.section("intake");
         let apps = self.apps();
         let commands = self.commands();
         let journal: Option<JournalSection> = self.section("journal");
-        if let Some(intake) = &intake {
+        let tls = intake.as_ref().and_then(|intake| {
             self.check_intake(intake, &apps);
+            self.tls(intake.tls.as_ref()?)
+        });
+        if let (Some(observe), Some(intake)) = (&observe, &intake) {
+            self.check_observe(observe, intake);
         }
         if let Some(journal) = &journal {
             self.check_journal_path(journal);
@@ -151,8 +198,35 @@ impl Reader<'_> {
         self.check_references(&references, &sink_names, &apps, &handlers);
         self.check_what_sinks_take(&handlers, &sinks);
         self.check_what_is_recorded(&handlers, &commands);
-        let (log, intake, journal) = (log?, intake?, journal?);
-        Some(Config { intake, apps, commands, journal, handlers, sinks, log, warnings: vec![], places: None })
+        let (log, observe, reload, intake, journal) = (log?, observe?, reload?, intake?, journal?);
+        files.extend(handlers.iter().flat_map(|handler| handler.settings.files()));
+        files.extend(sinks.iter().flat_map(|sink| sink.settings.files()));
+        if let Some(tls) = &intake.tls {
+            let of_tls: Vec<PathBuf> = [&tls.cert, &tls.key].into_iter().chain(&tls.client_ca).cloned().collect();
+            // A certificate that was renewed is another, in the same file.
+            if let Some(known) = fingerprints.get_mut("intake.tls") {
+                *known = known.wrapping_add(contents_of(of_tls.iter().map(PathBuf::as_path)));
+            }
+            files.extend(of_tls);
+        }
+        let (sha256, warnings, places) = (String::new(), vec![], None);
+        Some(Config {
+            intake,
+            tls,
+            apps,
+            commands,
+            journal,
+            handlers,
+            sinks,
+            observe,
+            log,
+            reload,
+            sha256,
+            files,
+            fingerprints,
+            warnings,
+            places,
+        })
     }
 
     fn table(&mut self, path: &KeyPath, value: Option<Value>) -> Option<Map<String, Value>> {
@@ -192,6 +266,7 @@ impl Reader<'_> {
             let Some(table) = self.table(&path, Some(section)) else { continue };
             let Some(app) = decode::section::<AppSection>(self.source, &path, table) else { continue };
             self.check_app(&path, &app, &apps);
+            self.check_sources(&path, &app);
             apps.push(app);
         }
         apps
@@ -226,6 +301,13 @@ impl Reader<'_> {
                 let what = format!("{n} tokens; an app has one, or two while one replaces the other");
                 self.source.error(&path.key("tokens"), what);
             }
+        }
+    }
+
+    fn check_sources(&mut self, path: &KeyPath, app: &AppSection) {
+        if app.allow_from.as_ref().is_some_and(Vec::is_empty) {
+            let what = "an empty list lets nobody in; write networks such as \"203.0.113.0/24\", or leave this key out";
+            self.source.error(&path.key("allow_from"), what);
         }
     }
 
@@ -307,6 +389,24 @@ impl Reader<'_> {
         if intake.threads.is_some_and(|threads| threads.get() > MAX_THREADS) {
             self.source.error(&path.key("threads"), format!("more than help; write {MAX_THREADS} at most"));
         }
+        let (head, query) = (intake.header_limit, intake.query_limit);
+        if !(SMALLEST_HEAD..=LARGEST_HEAD).contains(&head) {
+            let what = format!("write \"{SMALLEST_HEAD}\" to \"{LARGEST_HEAD}\", or leave this key out");
+            self.source.error(&path.key("header_limit"), what);
+        } else if query < SMALLEST_QUERY || query > head {
+            let what =
+                format!("write \"{SMALLEST_QUERY}\" or more, and no more than header_limit, which is \"{head}\"");
+            self.source.error(&path.key("query_limit"), what);
+        }
+        for (key, value, (least, most)) in [
+            ("max_headers", intake.max_headers, HEADERS),
+            ("json_depth", intake.json_depth, DEPTHS),
+            ("max_in_flight", intake.max_in_flight, (1, MAX_CONNECTIONS)),
+        ] {
+            if !(least..=most).contains(&value.get()) {
+                self.source.error(&path.key(key), format!("write {least} to {most}, or leave this key out"));
+            }
+        }
         for (key, is_zero) in [
             ("freshness", intake.freshness.get().is_zero()),
             ("header_within", intake.header_within.get().is_zero()),
@@ -331,6 +431,28 @@ impl Reader<'_> {
         }
     }
 
+    fn check_observe(&mut self, observe: &ObserveSection, intake: &IntakeSection) {
+        let Some(listen) = observe.listen.filter(|listen| listen.port() != 0) else { return };
+        if listen == intake.listen {
+            let what = "is [intake] listen as well, where strangers get in; write another port";
+            self.source.error(&root().key("observe").key("listen"), what);
+        }
+    }
+
+    fn tls(&mut self, section: &TlsSection) -> Option<Tls> {
+        let path = root().key("intake").key("tls");
+        if section.client_auth.is_some() && section.client_ca.is_none() {
+            let what = "there is nothing to judge clients by; write client_ca = \"…\" too, or leave this key out";
+            self.source.error(&path.key("client_auth"), what);
+        }
+        let loaded = section.files().load();
+        loaded
+            .map_err(|errors| {
+                errors.into_iter().for_each(|err| self.source.error(&path.key(err.file.name()), err.message))
+            })
+            .ok()
+    }
+
     fn check_journal_path(&mut self, journal: &JournalSection) {
         let path = root().key("journal").key("path");
         if journal.path.is_dir() || journal.path.file_name().is_none() {
@@ -350,6 +472,13 @@ impl Reader<'_> {
                 &path,
                 format!("may not write into {folder:?}; give this user the right to, or write another path"),
             );
+        }
+    }
+
+    fn check_reload(&mut self, reload: &ReloadSection) {
+        if reload.watch.get().is_some_and(|watch| watch.get() < SHORTEST_WATCH) {
+            let what = "too often to be of use; write \"100ms\" or more, or \"off\"";
+            self.source.error(&root().key("reload").key("watch"), what);
         }
     }
 
@@ -448,6 +577,22 @@ impl Reader<'_> {
             }
         }
     }
+}
+
+/// Of each section but handlers and sinks, and of each key in those that are no lists.
+fn fingerprints(sections: &Map<String, Value>) -> BTreeMap<String, u64> {
+    let mut fingerprints = BTreeMap::new();
+    for (name, section) in sections.iter().filter(|(name, _)| !["handlers", "sinks"].contains(&name.as_str())) {
+        let path = root().key(name);
+        match section {
+            Value::Object(table) => {
+                fingerprints
+                    .extend(table.iter().map(|(key, value)| (path.key(key).to_string(), fingerprint(value, &[]))));
+            }
+            list => _ = fingerprints.insert(path.to_string(), fingerprint(list, &[])),
+        }
+    }
+    fingerprints
 }
 
 /// What a handler's section refers to, as it stands there: also where other keys of the section are wrong.

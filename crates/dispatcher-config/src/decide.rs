@@ -4,7 +4,7 @@ use std::{num::NonZeroUsize, time::Duration};
 
 use dispatcher_core::{Command, HandlerPlugin, Role, Route, TimeSpan};
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{key_path::KeyPath, source::Source};
 
@@ -30,7 +30,7 @@ pub struct DecideSettings {
 }
 
 /// What is decided where nobody has.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum DefaultDecision {
     /// It goes on, as Tencent itself lets it go on without an answer.
@@ -50,7 +50,7 @@ impl std::fmt::Display for DefaultDecision {
 }
 
 /// A kind of decisions that are events too.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Emit {
     /// It let it go on as it is, or had no opinion.

@@ -8,21 +8,30 @@
 mod config;
 mod decide;
 mod decode;
+mod effective;
 mod finding;
+mod fingerprint;
 mod key_path;
 mod limit;
 mod plugins;
+mod reference;
 mod run;
+mod schema;
 mod sections;
 mod source;
 
 pub use config::Config;
 pub use decide::{DecideSettings, DefaultDecision, Emit};
+pub use effective::{EffectiveSetting, SettingOrigin, effective};
 pub use finding::{Finding, Findings};
+pub use fingerprint::contents_of;
 pub use limit::Limit;
 pub use plugins::{HandlerInstance, SinkInstance};
+pub use reference::reference;
 pub use run::{BackoffSettings, Order, RunSettings, StartAt};
+pub use schema::schema;
 pub use sections::{
-    AppSection, CommandRule, DedupeSection, IntakeSection, JournalRule, JournalSection, LogFormat, LogLevel,
-    LogSection, SignaturePolicy, Sync, WhenBlocked,
+    AppSection, ClientAuth, CommandRule, DedupeSection, IntakeSection, JournalRule, JournalSection, LogFormat,
+    LogLevel, LogSection, ObserveSection, ReloadSection, SignaturePolicy, Sync, TlsSection, WhenBlocked,
+    WhenNotDurable,
 };

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{
-    Deserialize, Deserializer,
+    Deserialize, Deserializer, Serialize, Serializer,
     de::{DeserializeOwned, Error},
 };
 use serde_json::Value;
@@ -37,6 +37,15 @@ impl<'de, T: DeserializeOwned> Deserialize<'de> for Limit<T> {
         match Value::deserialize(deserializer)? {
             Value::String(text) if text == "off" => Ok(Limit::Off),
             value => T::deserialize(value).map(Limit::At).map_err(|err| D::Error::custom(format!("{err}{OR_OFF}"))),
+        }
+    }
+}
+
+impl<T: Serialize> Serialize for Limit<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Limit::Off => serializer.serialize_str("off"),
+            Limit::At(limit) => limit.serialize(serializer),
         }
     }
 }

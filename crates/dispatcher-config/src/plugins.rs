@@ -14,6 +14,7 @@ use crate::{
     DecideSettings, Order, RunSettings,
     decide::{DECIDE_KEYS, DecideKeys},
     decode::{self, suggest},
+    fingerprint::fingerprint,
     key_path::KeyPath,
     run::{RUN_KEYS, RunKeys, check_size},
     source::Source,
@@ -38,6 +39,8 @@ pub struct HandlerInstance {
     pub run: RunSettings,
     /// How it decides. None: it does not.
     pub decide: Option<DecideSettings>,
+    /// Equal, within one run of the program, as long as the section and the files that it names are.
+    pub fingerprint: u64,
 }
 
 impl HandlerInstance {
@@ -62,12 +65,14 @@ pub struct SinkInstance {
     pub enabled: bool,
     /// How it runs.
     pub run: RunSettings,
+    /// Equal, within one run of the program, as long as the section and the files that it names are.
+    pub fingerprint: u64,
 }
 
 /// The dispatcher's keys that only `[handlers.<name>]` takes.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-struct HandlerKeys {
+pub(crate) struct HandlerKeys {
     /// The handler's plugin. Default: the section's own name.
     r#type: Option<String>,
     /// The commands it selects: names, families such as `"Group.*"`, or `"*"`. Default: the plugin's.
@@ -85,7 +90,7 @@ struct HandlerKeys {
 /// The dispatcher's keys that only `[sinks.<name>]` takes.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct SinkKeys {
+pub(crate) struct SinkKeys {
     /// The sink's plugin, such as `"file"`.
     r#type: String,
     /// How many events one delivery carries at most. Default: 512 for sinks of one lane, else 1.
@@ -99,7 +104,7 @@ struct SinkKeys {
 }
 
 /// The keys for what a handler does with callbacks from the journal, which one that only decides has none of.
-const CONSUMER_KEYS: [&str; 5] = ["attempts", "backoff", "give_up_after", "lanes", "start"];
+pub(crate) const CONSUMER_KEYS: [&str; 5] = ["attempts", "backoff", "give_up_after", "lanes", "start"];
 
 /// The names of the keys of [`HandlerKeys`] and of [`SinkKeys`]; a test holds them equal.
 const HANDLER_KEYS: [&str; 6] = ["apps", "commands", "except", "phase", "sinks", "type"];
@@ -108,8 +113,8 @@ const SINK_KEYS: [&str; 4] = ["batch", "order", "rate", "type"];
 /// How many callbacks go to a handler's cell at once: it saves most of the way there, and a slow handler's batch is cut
 /// short. A handler that waits for others gets them one by one.
 const HANDLER_BATCH: usize = 64;
-const HANDLER_LANES: usize = 4;
-const SINK_BATCH: usize = 512;
+pub(crate) const HANDLER_LANES: usize = 4;
+pub(crate) const SINK_BATCH: usize = 512;
 const MAX_BATCH: usize = 100_000;
 
 pub(crate) fn handler(
@@ -120,6 +125,7 @@ pub(crate) fn handler(
     registry: &Registry,
     cx: &CheckContext,
 ) -> Option<HandlerInstance> {
+    let section = Value::Object(table.clone());
     let (decide, table): (Map<_, _>, Map<_, _>) =
         table.into_iter().partition(|(key, _)| DECIDE_KEYS.contains(&key.as_str()));
     let parts = Parts::<HandlerKeys>::of(source, path, table, &HANDLER_KEYS);
@@ -178,10 +184,12 @@ pub(crate) fn handler(
     let run = run.settings(source, path, lanes, batch);
     let route = Route { commands, except, apps: keys.apps, phase: keys.phase.unwrap_or(plugin.phase) };
     let decide = decide.map(|decide| decide.settings(source, path, &route, plugin, &keys.sinks));
+    let settings = settings?;
     Some(HandlerInstance {
         name: name.to_owned(),
         plugin,
-        settings: settings?,
+        fingerprint: fingerprint(&section, &settings.files()),
+        settings,
         enabled,
         route,
         sinks: keys.sinks,
@@ -198,6 +206,7 @@ pub(crate) fn sink(
     registry: &Registry,
     cx: &CheckContext,
 ) -> Option<SinkInstance> {
+    let section = Value::Object(table.clone());
     let parts = Parts::<SinkKeys>::of(source, path, table, &SINK_KEYS);
     let plugin_name = parts.r#type.as_ref().and_then(Value::as_str)?;
     let Some(plugin) = registry.sink(plugin_name) else {
@@ -221,10 +230,12 @@ pub(crate) fn sink(
     }
     let enabled = run.enabled;
     let run = run.settings(source, path, lanes, keys.batch.map_or(batch, usize::from));
+    let settings = settings?;
     Some(SinkInstance {
         name: name.to_owned(),
         plugin,
-        settings: settings?,
+        fingerprint: fingerprint(&section, &settings.files()),
+        settings,
         enabled,
         run: RunSettings { order: keys.order, rate: keys.rate, ..run },
     })

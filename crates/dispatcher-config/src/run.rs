@@ -9,7 +9,7 @@ use std::{
 use dispatcher_core::{Rate, TimeSpan, Timestamp};
 use schemars::JsonSchema;
 use serde::{
-    Deserialize, Deserializer,
+    Deserialize, Deserializer, Serialize, Serializer,
     de::{self, Visitor},
 };
 
@@ -53,7 +53,7 @@ pub struct BackoffSettings {
 }
 
 /// What an event waits for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Order {
     /// For earlier ones of its key.
@@ -121,7 +121,7 @@ impl Default for RunKeys {
 }
 
 /// The waits between attempts.
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct BackoffSection {
     /// The longest wait before the second attempt. Default 1 s.
@@ -217,6 +217,16 @@ impl Visitor<'_> for StartText {
                 Some(time) => Ok(StartAt::Time(time)),
                 None => Err(E::custom(format!("{text:?} is not {START}"))),
             },
+        }
+    }
+}
+
+impl Serialize for StartAt {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            StartAt::End => serializer.serialize_str("end"),
+            StartAt::Oldest => serializer.serialize_str("oldest"),
+            StartAt::Time(time) => serializer.collect_str(time),
         }
     }
 }

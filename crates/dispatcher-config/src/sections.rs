@@ -2,9 +2,10 @@
 
 use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
-use dispatcher_core::{ByteSize, CommandPattern, Secret, TimeSpan};
+use dispatcher_core::{ByteSize, CommandPattern, Network, Secret, TimeSpan};
+use dispatcher_tls::TlsFiles;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{DefaultDecision, Limit};
 
@@ -16,6 +17,8 @@ pub struct IntakeSection {
     #[serde(deserialize_with = "socket_addr")]
     #[schemars(with = "String")]
     pub listen: SocketAddr,
+    /// The certificate to speak TLS with. Left out: plain HTTP, for a network that is trusted or a proxy in front.
+    pub tls: Option<TlsSection>,
     /// The path of the callback URL. `"*"` accepts any path. Default `/callback`.
     pub path: String,
     /// By when a verified callback is answered, whatever happens. Below Tencent's two seconds, with room for the way
@@ -32,6 +35,33 @@ pub struct IntakeSection {
     pub idle: TimeSpan,
     /// How many connections may be open at once. Default 4096.
     pub max_connections: NonZeroUsize,
+    /// How many connections one address (one /64 of IPv6) may have open at once, or `"off"`; a further one is closed at
+    /// once. Those of `trusted_proxies` do not count. Default `off`: how many addresses Tencent calls from is not
+    /// published.
+    pub max_connections_per_address: Limit<NonZeroUsize>,
+    /// How many callbacks may be under way at once. Beyond, after callbacks are refused with 503; those that want a
+    /// decision are always taken. Default 2048.
+    pub max_in_flight: NonZeroUsize,
+    /// Proxies in front, as networks or addresses: what they say in `X-Forwarded-For` is believed, for `allow_from`.
+    /// Default: none.
+    pub trusted_proxies: Vec<Network>,
+    /// The largest head of a request. Default 16 KiB.
+    pub header_limit: ByteSize,
+    /// How many header lines a request may have. Default 100.
+    pub max_headers: NonZeroUsize,
+    /// The longest query string. Default 8 KiB.
+    pub query_limit: ByteSize,
+    /// How many objects and arrays of a body may lie within each other. Default 100.
+    pub json_depth: NonZeroUsize,
+    /// Whether a signature that came with another callback before is refused; it is counted in any case. Default false:
+    /// Tencent signs whatever it sends in one second alike, so this is for traffic below one callback a second.
+    pub strict_replay: bool,
+    /// What is answered to an after callback that cannot be made durable: `"refuse"`, 503 at once, or `"hold"`, nothing
+    /// until Tencent has timed out, which it can be set to repeat. Default `refuse`.
+    pub when_not_durable: WhenNotDurable,
+    /// How long a stop goes on accepting, each answer the last of its connection, for a balancer in front to notice.
+    /// Default 0 s.
+    pub linger: TimeSpan,
     /// Threads that take callbacks. Default: one per core.
     pub threads: Option<NonZeroUsize>,
     /// How long a stop may take to finish what is under way. Default 10 s.
@@ -45,6 +75,7 @@ impl Default for IntakeSection {
     fn default() -> IntakeSection {
         IntakeSection {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            tls: None,
             path: "/callback".into(),
             answer_within: TimeSpan::from_millis(1500),
             body_limit: ByteSize::mib(1),
@@ -52,11 +83,69 @@ impl Default for IntakeSection {
             header_within: TimeSpan::from_secs(10),
             idle: TimeSpan::from_secs(300),
             max_connections: const { NonZeroUsize::new(4096).expect("not zero") },
+            max_connections_per_address: Limit::Off,
+            max_in_flight: const { NonZeroUsize::new(2048).expect("not zero") },
+            trusted_proxies: Vec::new(),
+            header_limit: ByteSize::kib(16),
+            max_headers: const { NonZeroUsize::new(100).expect("not zero") },
+            query_limit: ByteSize::kib(8),
+            json_depth: const { NonZeroUsize::new(100).expect("not zero") },
+            strict_replay: false,
+            when_not_durable: WhenNotDurable::default(),
+            linger: TimeSpan::from_secs(0),
             threads: None,
             drain: TimeSpan::from_secs(10),
             allow_unsigned_remote: false,
         }
     }
+}
+
+/// `[intake] tls`: PEM files, read at start and at each reload.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TlsSection {
+    /// The certificate, followed by those between it and a root that Tencent knows.
+    pub cert: PathBuf,
+    /// Its private key, not encrypted.
+    pub key: PathBuf,
+    /// The authorities whose certificates clients may show. Left out: clients are not asked for one.
+    pub client_ca: Option<PathBuf>,
+    /// Whether a client must show one. Default `required`.
+    pub client_auth: Option<ClientAuth>,
+}
+
+impl TlsSection {
+    /// The files that it names.
+    #[must_use]
+    pub fn files(&self) -> TlsFiles {
+        let client_auth = match self.client_auth.unwrap_or_default() {
+            ClientAuth::Required => dispatcher_tls::ClientAuth::Required,
+            ClientAuth::Optional => dispatcher_tls::ClientAuth::Optional,
+        };
+        TlsFiles { cert: self.cert.clone(), key: self.key.clone(), client_ca: self.client_ca.clone(), client_auth }
+    }
+}
+
+/// Whether clients must show a certificate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ClientAuth {
+    /// Who shows none gets no connection.
+    #[default]
+    Required,
+    /// Who shows none is let in; one that is shown must be right. For the time of switching it on.
+    Optional,
+}
+
+/// What is answered to an after callback that cannot be made durable.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum WhenNotDurable {
+    /// 503, at once.
+    #[default]
+    Refuse,
+    /// Nothing for five seconds: longer than Tencent waits.
+    Hold,
 }
 
 /// `[[apps]]`: one SDKAppID whose callbacks are accepted.
@@ -73,10 +162,13 @@ pub struct AppSection {
     /// Whether callbacks must be signed. Default `required`.
     #[serde(default)]
     pub signature: SignaturePolicy,
+    /// Networks and addresses that its callbacks may come from. Left out: any.
+    #[serde(default)]
+    pub allow_from: Option<Vec<Network>>,
 }
 
 /// Whether an app's callbacks must be signed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum SignaturePolicy {
     /// A callback without a valid signature is refused.
@@ -115,7 +207,7 @@ pub(crate) struct CommandSection {
 }
 
 /// Whether callbacks of a command are stored.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum JournalRule {
     /// Each is durable before it is acknowledged, and handled.
@@ -164,7 +256,7 @@ impl Default for JournalSection {
 }
 
 /// When what was written is on the disk.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Sync {
     /// Before it is acknowledged.
@@ -175,7 +267,7 @@ pub enum Sync {
 }
 
 /// What happens when a consumer that does not get on holds what is due to be deleted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum WhenBlocked {
     /// It is kept until the consumer has it.
@@ -188,7 +280,7 @@ pub enum WhenBlocked {
 }
 
 /// `[journal] dedupe`.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DedupeSection {
     /// How long a callback is remembered. Default 10 min; `"0s"` turns it off.
@@ -203,6 +295,32 @@ impl Default for DedupeSection {
     }
 }
 
+/// `[reload]`: when the configuration is read again by itself.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ReloadSection {
+    /// How often it is looked whether something else stands in the file, or in the files that it names, or `"off"`: only
+    /// SIGHUP and `dispatcher reload` reload. Such as `"5s"`; default `off`.
+    pub watch: Limit<TimeSpan>,
+}
+
+impl Default for ReloadSection {
+    fn default() -> ReloadSection {
+        ReloadSection { watch: Limit::Off }
+    }
+}
+
+/// `[observe]`: metrics and health.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ObserveSection {
+    /// Address and port to answer `/metrics`, `/healthz` and `/readyz` on, without a password: no contents and no
+    /// credentials are shown there, but names and numbers are. Left out: nowhere.
+    #[serde(deserialize_with = "some_socket_addr")]
+    #[schemars(with = "Option<String>")]
+    pub listen: Option<SocketAddr>,
+}
+
 /// `[log]`: text for people.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -214,7 +332,7 @@ pub struct LogSection {
 }
 
 /// The least level that is written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LogLevel {
     /// Data was lost, or a person is needed.
@@ -231,7 +349,7 @@ pub enum LogLevel {
 }
 
 /// How log lines look.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     /// `human` on a terminal, `json` otherwise.
@@ -241,6 +359,10 @@ pub enum LogFormat {
     Human,
     /// For programs, one object per line.
     Json,
+}
+
+fn some_socket_addr<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
+    socket_addr(deserializer).map(Some)
 }
 
 fn socket_addr<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {

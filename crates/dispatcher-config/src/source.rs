@@ -1,10 +1,6 @@
 //! The file as text, as values, and where each value stands in it.
 
-use std::{
-    cmp::Reverse,
-    collections::{HashMap, HashSet},
-    ops::Range,
-};
+use std::{cmp::Reverse, collections::HashMap, ops::Range};
 
 use serde_json::{Map, Value};
 use toml::{
@@ -24,7 +20,8 @@ const SECRET: usize = 8;
 /// The file and what has been found in it so far.
 pub(crate) struct Source {
     places: Places,
-    expanded: HashSet<KeyPath>,
+    /// The names of the variables in each value that has some.
+    expanded: HashMap<KeyPath, Vec<String>>,
     unspoken: Vec<String>,
     errors: Vec<Finding>,
     warnings: Vec<Finding>,
@@ -38,7 +35,7 @@ impl Source {
         let line_starts = std::iter::once(0).chain(breaks).collect();
         let places = Places { file: file.to_owned(), line_starts, positions: HashMap::new() };
         let mut source =
-            Source { places, expanded: HashSet::new(), unspoken: Vec::new(), errors: vec![], warnings: vec![] };
+            Source { places, expanded: HashMap::new(), unspoken: Vec::new(), errors: vec![], warnings: vec![] };
         let (table, syntax_errors) = DeTable::parse_recoverable(text);
         for err in syntax_errors {
             let line = err.span().map_or_else(|| line_of_long_key(text), |span| source.places.line(span.start));
@@ -85,7 +82,17 @@ impl Source {
 
     /// Whether variables stand in the value at `path`.
     pub(crate) fn is_expanded(&self, path: &KeyPath) -> bool {
-        self.expanded.contains(path)
+        self.expanded.contains_key(path)
+    }
+
+    /// The names of the variables that stand in the value at `path` itself.
+    pub(crate) fn variables(&self, path: &KeyPath) -> &[String] {
+        self.expanded.get(path).map_or(&[], Vec::as_slice)
+    }
+
+    /// The line at which the value at `path` stands, or what is nearest around it.
+    pub(crate) fn line(&self, path: &KeyPath) -> usize {
+        self.places.finding(&path.to_string(), String::new()).line
     }
 
     /// All of it, in the order of lines, and where each key stands.
@@ -156,7 +163,7 @@ impl Source {
                 return expanded;
             };
             let name = &from[2..end];
-            self.expanded.insert(path.clone());
+            self.expanded.entry(path.clone()).or_default().push(name.to_owned());
             match environment(name).as_deref() {
                 _ if name.is_empty() => self.error(path, "`${}` names no variable; write ${VARIABLE}"),
                 Some("") => self.error(path, format!("the environment variable {name} is empty; set it to a value")),

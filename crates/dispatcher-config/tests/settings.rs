@@ -102,3 +102,24 @@ keep_dead_letters_for = \"30d\"
     assert_eq!(config.journal.when_blocked, WhenBlocked::DeadLetter);
     assert_eq!(config.journal.keep_dead_letters_for.get().map(TimeSpan::get), Some(720 * HOUR));
 }
+
+/// What is wrong with `[intake]` when it says this.
+#[track_caller]
+fn wrong(intake: &str) -> Vec<String> {
+    let registry = Registry::collect(&[]).unwrap();
+    let text = format!("[intake]\n{intake}\n{HEAD}[sinks.console]\ntype = \"log\"\n");
+    let findings = Config::parse("f.toml", &text, &registry, &|_| None).err().map(|findings| findings.errors);
+    findings.into_iter().flatten().map(|finding| finding.to_string()).collect()
+}
+
+#[test]
+fn the_files_of_tls_are_read_when_they_are_checked() {
+    let said = wrong(r#"tls = { cert = "/nowhere/cert.pem", key = "/nowhere/key.pem", client_auth = "optional" }"#);
+    let keys = ["intake.tls.client_auth", "intake.tls.cert", "intake.tls.key"];
+    assert_eq!(said.len(), keys.len(), "{said:?}");
+    for (line, key) in said.iter().zip(keys) {
+        assert!(line.starts_with(&format!("f.toml:2: {key}: ")), "{line} is not about {key}");
+    }
+    let misspelt = wrong(r#"tls = { cert = "/nowhere/cert.pem", key = "/nowhere/key.pem", client_cas = "x" }"#);
+    assert!(misspelt.iter().any(|line| line.contains("client_cas")), "{misspelt:?}");
+}

@@ -31,6 +31,10 @@ pub enum Answer {
     Replay(ReplayView),
     /// What a replay would do.
     ReplayPlan(ReplayPlan),
+    /// The configuration was read again, and counts.
+    Reloaded(Box<Reloaded>),
+    /// What is wrong with the configuration: a line for each finding.
+    Invalid(Vec<String>),
     /// How far long work is. Only for those who watch.
     Progress(Progress),
     /// The journal was checked.
@@ -306,6 +310,37 @@ pub struct Compacted {
     pub returned: u64,
     /// The size of the file now.
     pub bytes: u64,
+}
+
+/// What became of a configuration that was read again. Handlers and sinks are named as `handler:NAME` and `sink:NAME`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Reloaded {
+    /// The handlers and sinks that are new.
+    pub added: Vec<String>,
+    /// Those whose settings are others, and those that were off and are tried again.
+    pub changed: Vec<String>,
+    /// Those that are gone. They keep their place in the journal.
+    pub removed: Vec<String>,
+    /// Those that their receivers had parked, and that are tried again.
+    pub resumed: Vec<String>,
+    /// Whatever else is another now: keys, such as `intake.freshness`.
+    pub settings: Vec<String>,
+    /// The keys that are others and count only after a restart.
+    pub needs_restart: Vec<String>,
+    /// Whether some that changed or are gone still finish what is under way.
+    pub finishing: bool,
+    /// What looks wrong and need not be.
+    pub warnings: Vec<String>,
+}
+
+impl Reloaded {
+    /// Whether everything is as it was.
+    #[must_use]
+    pub fn is_nothing(&self) -> bool {
+        let Reloaded { added, changed, removed, resumed, settings, needs_restart, finishing: _, warnings: _ } = self;
+        [added, changed, removed, resumed, settings, needs_restart].iter().all(|names| names.is_empty())
+    }
 }
 
 /// What was done in all.

@@ -28,6 +28,7 @@ mod server;
 mod shadow;
 mod socket;
 mod status;
+mod steering;
 mod story;
 mod upkeep;
 mod verdict;
@@ -35,17 +36,19 @@ mod wire;
 
 pub use answer::{
     Answer, AttemptView, BackedUp, CallbackView, Checked, Compacted, DamagedView, DeadItem, DeadView, Done, EventView,
-    Progress, ReplayPlan, ReplayView,
+    Progress, Reloaded, ReplayPlan, ReplayView,
 };
 pub use client::{Client, ClientError};
 pub use id::{Id, IdPrefix, InvalidId};
 pub use moment::Moment;
-pub use operations::{Asker, Configured, ConfiguredDecider, Gone, Live, Operations, Selects, Setup};
+pub use operations::{
+    Asker, Configured, ConfiguredDecider, Gone, Live, NotReloaded, Operations, Selects, Setup, Steering,
+};
 pub use request::{DeadFilter, DeadSelection, Request, Search};
 pub use server::Server;
 pub use status::{
-    ConsumerState, ConsumerView, DeciderState, DeciderView, DeciderWork, HeldUpView, JournalStatus, KeyView, Running,
-    SkippedView, Status, StreamStatus, WorkView,
+    AppView, ConsumerState, ConsumerView, DeciderState, DeciderView, DeciderWork, HeldUpView, JournalStatus, KeyView,
+    Running, SkippedView, Status, StreamStatus, WorkView,
 };
 pub use story::{EventStory, Happening, Outcome, Stage, Story};
 pub use verdict::{DecisionView, Opinion, ShadowDiff};

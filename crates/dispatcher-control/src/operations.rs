@@ -5,7 +5,7 @@
 use std::{
     fs,
     path::PathBuf,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -14,7 +14,9 @@ use dispatcher_decider::Deciders;
 use dispatcher_journal::{Change, Journal, JournalError, Reader, Stream};
 use dispatcher_pipeline::{ControlError, PipelineHandle};
 
-use crate::{Answer, Done, Progress, Request, dead, overview, replay, search, shadow, story, upkeep};
+use crate::{
+    Answer, AppView, Done, Progress, Reloaded, Request, dead, overview, replay, search, shadow, steering, story, upkeep,
+};
 
 /// Who asks.
 pub trait Asker {
@@ -40,6 +42,8 @@ pub struct Gone;
 pub struct Setup {
     /// The program's version.
     pub version: String,
+    /// SHA-256 of the configuration that counts, in hexadecimal.
+    pub configuration: String,
     /// The journal's file.
     pub journal: PathBuf,
     /// What retention deletes when, in words.
@@ -61,8 +65,36 @@ pub struct Live {
     pub since: Timestamp,
     /// Those that decide there.
     pub deciders: Deciders,
+    /// Reads what came from each app that is configured.
+    pub apps: Arc<dyn Fn() -> Vec<AppView> + Send + Sync>,
     /// Reads how long the slowest answer to a callback took that wanted a decision.
     pub longest_decision: Arc<dyn Fn() -> Duration + Send + Sync>,
+    /// Reads the configuration again, and sets the level of the log.
+    pub steering: Arc<dyn Steering>,
+}
+
+/// What a dispatcher that runs does to itself.
+pub trait Steering: Send + Sync {
+    /// Reads the configuration again and goes by it. Blocks, for some seconds at most.
+    ///
+    /// # Errors
+    /// Why not; then everything is as it was.
+    fn reload(&self) -> Result<Reloaded, NotReloaded>;
+
+    /// Writes the log from this level on.
+    ///
+    /// # Errors
+    /// Why not, and what to write.
+    fn set_log_level(&self, level: &str) -> Result<(), String>;
+}
+
+/// Why the configuration was not read again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotReloaded {
+    /// It is wrong: every finding.
+    Invalid(Vec<String>),
+    /// Something else.
+    Failed(String),
 }
 
 /// A handler in the configuration that decides.
@@ -98,6 +130,8 @@ pub struct Operations {
     pub(crate) journal: Journal,
     pub(crate) pipeline: Option<PipelineHandle>,
     pub(crate) setup: Arc<Setup>,
+    /// The newest, for those who ask from now on.
+    newest: Arc<Mutex<Arc<Setup>>>,
     /// Held while a shadow is changed, so that the journal and the decider hear of changes in the same order.
     pub(crate) shadows: Arc<Mutex<()>>,
 }
@@ -113,7 +147,19 @@ impl Operations {
     /// For this journal. Without a pipeline, replays are refused.
     #[must_use]
     pub fn new(journal: Journal, pipeline: Option<PipelineHandle>, setup: Setup) -> Operations {
-        Operations { journal, pipeline, setup: Arc::new(setup), shadows: Arc::default() }
+        let setup = Arc::new(setup);
+        Operations { journal, pipeline, newest: Arc::new(Mutex::new(setup.clone())), setup, shadows: Arc::default() }
+    }
+
+    /// From now on this is known from the configuration. Who is being answered is answered by what was known before.
+    pub fn replace(&self, setup: Setup) {
+        *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(setup);
+    }
+
+    /// The same with what is known now.
+    pub(crate) fn renewed(&self) -> Operations {
+        let setup = self.newest.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Operations { setup, ..self.clone() }
     }
 
     /// Does what is asked, and tells everything to `asker`; the last answer is `Done` or `Failed`. Blocks, for long where
@@ -150,6 +196,8 @@ impl Operations {
             Request::Status => overview::status(self, asker),
             Request::RenameConsumer { from, to } => overview::rename(self, from, to),
             Request::DropConsumer { consumer } => overview::drop_consumer(self, consumer),
+            Request::Reload => steering::reload(self, asker),
+            Request::LogLevel { level } => steering::log_level(self, level),
             Request::Check => upkeep::check(self, asker),
             Request::Backup { to } => upkeep::backup(self, to, asker),
             Request::Compact => upkeep::compact(self, asker),

@@ -100,6 +100,13 @@ pub enum Request {
         /// Its whole name.
         consumer: String,
     },
+    /// Reads the configuration again: `Reloaded`, or `Invalid` and `Failed`, and then nothing has changed.
+    Reload,
+    /// Writes the log from this level on, until the next start or a reload with another one.
+    LogLevel {
+        /// `error`, `warn`, `info`, `debug` or `trace`.
+        level: String,
+    },
     /// Reads everything and reports damage: `Progress`, then `Checked`.
     Check,
     /// Copies the journal into a new file: `Progress`, then `BackedUp`.

@@ -115,7 +115,7 @@ fn accept(socket: &Socket, stopped: &UnixStream, shared: &Arc<Shared>, operation
             continue;
         }
         let Some(connection) = shared.enter(stream) else { continue };
-        let (shared, operations) = (Arc::clone(shared), operations.clone());
+        let (shared, operations) = (Arc::clone(shared), operations.renewed());
         let spawned = thread::Builder::new().name("control".to_owned()).spawn(move || {
             converse(&connection, &shared, &operations);
             shared.leave(&connection);

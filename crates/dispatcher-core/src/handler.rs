@@ -5,7 +5,7 @@
 //! it is dropped. After a panic, or a call that does not come back, it is dropped and opened anew. One that does both is
 //! opened twice, once for each: neither waits for the other.
 
-use std::{sync::Arc, time::Instant};
+use std::{path::PathBuf, sync::Arc, time::Instant};
 
 use async_trait::async_trait;
 use schemars::{JsonSchema, Schema};
@@ -46,6 +46,12 @@ pub trait HandlerConfig: DeserializeOwned + JsonSchema + Send + Sync + 'static {
     /// all it does about those: it is not given them, so that they say nothing about whether it works.
     fn handles_decided(&self) -> bool {
         true
+    }
+
+    /// The files that it reads when it is opened, beside secrets: a reload opens it anew when the content of one of them is
+    /// another, and the configuration is watched together with them.
+    fn files(&self) -> Vec<PathBuf> {
+        Vec::new()
     }
 
     /// Makes the handler. It may do I/O, and may be called again: after a panic, or after it failed.
@@ -216,6 +222,11 @@ pub trait HandlerSettings: Send + Sync {
     /// [`HandlerConfig::handles_decided`].
     fn handles_decided(&self) -> bool;
 
+    /// [`HandlerConfig::files`].
+    fn files(&self) -> Vec<PathBuf> {
+        Vec::new()
+    }
+
     /// [`HandlerConfig::open`].
     ///
     /// # Errors
@@ -235,6 +246,10 @@ impl<C: HandlerConfig> HandlerSettings for C {
 
     fn handles_decided(&self) -> bool {
         HandlerConfig::handles_decided(self)
+    }
+
+    fn files(&self) -> Vec<PathBuf> {
+        HandlerConfig::files(self)
     }
 
     async fn open(&self, cx: &OpenContext) -> Result<Arc<dyn Handler>, OpenError> {

@@ -18,6 +18,7 @@ mod decision;
 mod error;
 mod event;
 mod handler;
+mod network;
 mod registry;
 mod route;
 mod secret;
@@ -34,6 +35,7 @@ pub use decision::{
 pub use error::{Failure, HandlerError, OpenError, Response};
 pub use event::{Event, EventData, EventN, NewEvent};
 pub use handler::{HandleContext, Handler, HandlerConfig, HandlerPlugin, HandlerSettings, Role};
+pub use network::Network;
 pub use registry::{Listed, Origin, Registry, RegistryError};
 pub use route::{PhaseFilter, Route};
 pub use secret::Secret;

@@ -6,6 +6,7 @@
 
 use std::{
     fmt, io,
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -39,6 +40,12 @@ pub trait SinkConfig: DeserializeOwned + JsonSchema + Send + Sync + 'static {
     /// Which events it can take, with these settings.
     fn takes(&self) -> Takes {
         Takes::Any
+    }
+
+    /// The files that it reads when it is opened, beside secrets: a reload opens it anew when the content of one of them is
+    /// another, and the configuration is watched together with them.
+    fn files(&self) -> Vec<PathBuf> {
+        Vec::new()
     }
 
     /// Makes one lane's sink. It may do I/O, and may be called again: after a panic, or after it failed.
@@ -256,6 +263,11 @@ pub trait SinkSettings: Send + Sync {
     /// [`SinkConfig::takes`].
     fn takes(&self) -> Takes;
 
+    /// [`SinkConfig::files`].
+    fn files(&self) -> Vec<PathBuf> {
+        Vec::new()
+    }
+
     /// [`SinkConfig::open`].
     ///
     /// # Errors
@@ -271,6 +283,10 @@ impl<C: SinkConfig> SinkSettings for C {
 
     fn takes(&self) -> Takes {
         SinkConfig::takes(self)
+    }
+
+    fn files(&self) -> Vec<PathBuf> {
+        SinkConfig::files(self)
     }
 
     async fn open(&self, cx: &OpenContext) -> Result<Box<dyn Sink>, OpenError> {

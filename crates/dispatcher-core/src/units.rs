@@ -121,6 +121,12 @@ impl fmt::Display for Rate {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InvalidUnit(String);
 
+impl InvalidUnit {
+    pub(crate) fn new(what: String) -> InvalidUnit {
+        InvalidUnit(what)
+    }
+}
+
 impl fmt::Display for InvalidUnit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -133,6 +139,8 @@ trait Unit: Sized {
     /// What it is; what to write.
     const WHAT: &str;
     const HELP: &str;
+    /// What `read` takes, as a regular expression of JSON Schema, but for the largest and the most exact.
+    const PATTERN: &str;
 
     fn read(text: &str) -> Option<Self>;
 }
@@ -140,6 +148,8 @@ trait Unit: Sized {
 impl Unit for TimeSpan {
     const WHAT: &str = "a time; write a number and a unit, such as \"500ms\", \"10s\" or \"2h\", ten years at most";
     const HELP: &str = "A time with its unit, such as \"500ms\", \"10s\" or \"2h\".";
+    const PATTERN: &str = "^(0|\\s*([0-9][0-9\\s]*(\\.[0-9\\s]*[0-9]\\s*)?(nanos|nsec|ns|usec|us|µs|millis|msec|ms|seconds?|secs?|s|\
+                           minutes?|mins?|m|hours?|hrs?|h|days?|d|weeks?|wks?|w|months?|M|years?|yrs?|y)\\s*)+)$";
 
     fn read(text: &str) -> Option<TimeSpan> {
         humantime::parse_duration(text).ok().filter(|time| *time <= LONGEST).map(TimeSpan)
@@ -152,6 +162,7 @@ const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 impl Unit for ByteSize {
     const WHAT: &str = "a size; write a number and a unit, such as \"64KiB\" or \"2MiB\"";
     const HELP: &str = "A size with its unit, such as \"64KiB\" or \"2MiB\".";
+    const PATTERN: &str = "^([0-9]+\\.?[0-9]*|\\.[0-9]+)\\s*([kKmMgGtTpPeE][iI]?)?[bB]$";
 
     fn read(text: &str) -> Option<ByteSize> {
         let has_unit = text.ends_with(['b', 'B']);
@@ -163,6 +174,7 @@ impl Unit for Rate {
     const WHAT: &str = "a rate; write a whole number, 1 or more, and a unit, such as \"100/s\", \"30/m\" or \"1000/h\", a \
                         million a second at most";
     const HELP: &str = "How often per second, minute or hour, such as \"100/s\", \"30/m\" or \"1000/h\".";
+    const PATTERN: &str = "^\\s*\\+?0*[1-9][0-9]*\\s*/\\s*[smh]\\s*$";
 
     fn read(text: &str) -> Option<Rate> {
         let (count, unit) = text.split_once('/')?;
@@ -216,7 +228,7 @@ macro_rules! setting {
             }
 
             fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                json_schema!({ "type": "string", "description": <$unit>::HELP })
+                json_schema!({ "type": "string", "description": <$unit>::HELP, "pattern": <$unit>::PATTERN })
             }
         }
     };
@@ -304,6 +316,28 @@ mod tests {
         ] {
             assert_eq!(serde_json::from_str::<Rate>(json).ok().map(Rate::per_second), rate, "on {json}");
         }
+    }
+
+    #[test]
+    fn its_pattern_takes_what_it_reads() {
+        #[track_caller]
+        fn check<T: Unit>(texts: &[&str]) {
+            let pattern = regex::Regex::new(T::PATTERN).unwrap();
+            for text in texts {
+                assert_eq!(pattern.is_match(text), T::read(text).is_some(), "on {text:?}");
+            }
+        }
+        check::<TimeSpan>(&[
+            "1500ms", "1h 30m", "1h30m", "72h", "3d", "0", "0s", " 1 s ", "1.5s", "1 .5s", "1year", "2weeks", "5M",
+            "1µs", "10", "", "s", "-1s", "1.s", "1x", "fast", "1ss", "00", "1,5s",
+        ]);
+        check::<ByteSize>(&[
+            "1MiB", "64KiB", "512B", "1MB", "1.5GiB", "1 kb", ".5MB", "1.MB", "7b", "2MX", "512", "", "B", "-1B",
+            "1 M", "1MiBs",
+        ]);
+        check::<Rate>(&[
+            "100/s", "30/m", "1000 / h", " 1/s ", "+1/s", "007/s", "0/s", "-1/s", "0.5/s", "10/d", "10", "/s", "",
+        ]);
     }
 
     #[test]

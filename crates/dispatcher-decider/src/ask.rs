@@ -92,6 +92,11 @@ impl Said {
         matches!(self, Said::NoOpinion | Said::Result(_))
     }
 
+    /// Whether it was asked, and had time.
+    pub(crate) fn was_waited_for(&self) -> bool {
+        !matches!(self, Said::Busy | Said::Unreached)
+    }
+
     /// What counts in its place; `None` where it decided.
     pub(crate) fn fallback(&self, options: &DeciderOptions) -> Option<Fallback> {
         match self {

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use dispatcher_cell::{Cell, CellError, Reopening};
+use dispatcher_cell::{Caller, Cell, CellError, Reopening};
 use dispatcher_core::{Callback, DecideContext, Decision, DecisionResult, Handler, OpenContext, Purpose, Timestamp};
 use serde::Serialize;
 use tencent_chat::DecisionRules;
@@ -38,7 +38,7 @@ const PATIENCE: u32 = 2;
 pub(crate) struct Decider {
     pub(crate) name: Arc<str>,
     pub(crate) instance: DeciderInstance,
-    pub(crate) tally: Tally,
+    pub(crate) tally: Arc<Tally>,
     /// How long Tencent may be kept at most.
     within: Duration,
     /// How long its thread may take to come round to a call.
@@ -59,6 +59,8 @@ pub(crate) struct Decider {
     shadow_until: AtomicI64,
     trouble: Trouble,
     ready: watch::Sender<bool>,
+    /// Another has taken its place: nobody keeps it open any more.
+    is_retired: AtomicBool,
 }
 
 struct Opened {
@@ -78,17 +80,23 @@ pub enum State {
     Down(String),
     /// It blocks its thread; asked again when it comes back, or opened anew.
     Blocked,
-    /// It blocked its thread too often, and is not asked again before the next start.
+    /// It blocked its thread too often, and is not asked again before the next start or reload.
     Off(String),
 }
 
 impl Decider {
-    /// One that may keep Tencent for `within` at most.
-    pub(crate) fn new(instance: DeciderInstance, within: Duration) -> std::io::Result<Arc<Decider>> {
+    /// One that may keep Tencent for `within` at most. `before`: the one of this
+    /// name whose place it takes; it goes on counting, and is a shadow for as long as that one was to be.
+    pub(crate) fn new(
+        instance: DeciderInstance,
+        within: Duration,
+        before: Option<&Decider>,
+    ) -> std::io::Result<Arc<Decider>> {
+        let shadow_until = before.map_or(0, |before| before.shadow_until.load(Relaxed));
         let cells = Reopening::open(&format!("decide:{}", instance.name), instance.threads.max(1))?;
         Ok(Arc::new(Decider {
             name: instance.name.as_str().into(),
-            tally: Tally::default(),
+            tally: before.map_or_else(Arc::default, |before| before.tally.clone()),
             within,
             comes_round: within.max(SOONEST_BLOCKED),
             cells,
@@ -100,20 +108,37 @@ impl Decider {
             wake: Notify::new(),
             in_flight: AtomicUsize::new(0),
             late: AtomicUsize::new(0),
-            shadow_until: AtomicI64::new(0),
+            shadow_until: AtomicI64::new(shadow_until),
             trouble: Trouble::default(),
             ready: watch::Sender::new(false),
+            is_retired: AtomicBool::new(false),
             instance,
         }))
     }
 
-    /// Asks it, and is back at `deadline` or when its own time is over, whatever it does.
+    /// Whether it is what would be made of these.
+    pub(crate) fn is_of(&self, instance: &DeciderInstance, within: Duration) -> bool {
+        self.instance.fingerprint == instance.fingerprint
+            && self.instance.options.sinks == instance.options.sinks
+            && self.within == within
+            // One that is off is tried again.
+            && !matches!(*self.lock(), State::Off(_))
+    }
+
+    /// Another has taken its place: what is under way ends, and so does it.
+    pub(crate) fn retire(&self) {
+        self.is_retired.store(true, Relaxed);
+        self.wake.notify_one();
+    }
+
+    /// Asks it, and is back at `deadline` or when its own time is over, whatever it does. With a `caller`, on that one's thread.
     pub(crate) async fn ask(
         &self,
         rules: &DecisionRules,
         callback: &Arc<Callback>,
         deadline: Instant,
         purpose: Purpose,
+        caller: Option<&Caller>,
     ) -> Asked {
         let begun = Instant::now();
         let not = |said| Asked { said, verdict: None, took: begun.elapsed(), late: None };
@@ -131,7 +156,7 @@ impl Decider {
         let cx = DecideContext { deadline: own, purpose };
         // The instance goes along, and not beside the call: it may be its last user, and its `drop` is the plugin's code too.
         let (cell, asked) = (opened.cell.clone(), callback.clone());
-        let mut call = cell.start(async move { opened.handler.decide(&asked, &cx).await });
+        let mut call = cell.start_for(caller, async move { opened.handler.decide(&asked, &cx).await });
         let (said, verdict) = match timeout_at(own.into(), &mut call).await {
             Ok(Ok(Ok(decision))) => self.read(decision.as_ref(), rules, callback),
             Ok(Ok(Err(err))) => (Said::Failed(err.to_string()), None),
@@ -142,6 +167,7 @@ impl Decider {
             Err(_) => {
                 self.is_suspect.store(true, Relaxed);
                 self.wake.notify_one();
+                call.leave_caller();
                 return Asked { said: Said::Late, verdict: None, took: begun.elapsed(), late: Some(call) };
             }
         };
@@ -225,11 +251,14 @@ impl Decider {
         self.ready.subscribe()
     }
 
-    /// Keeps it open: opens it, and anew after a panic or when its thread is blocked. Runs until it is off.
+    /// Keeps it open: opens it, and anew after a panic or when its thread is blocked. Runs until it is off or retired.
     pub(crate) async fn keep(self: Arc<Decider>) {
         while self.open().await.is_ok() {
             loop {
                 self.wake.notified().await;
+                if self.is_retired.load(Relaxed) {
+                    return;
+                }
                 if self.is_broken.swap(false, Relaxed) || self.leave_if_stuck().await {
                     break;
                 }
@@ -274,6 +303,9 @@ impl Decider {
                 warn!(handler = &*self.name, "cannot open the decider: {why}; trying again until it works");
             }
             self.rest(wait).await;
+            if self.is_retired.load(Relaxed) {
+                return Err(());
+            }
             wait = (wait * 2).min(BACKOFF.1);
         }
     }
@@ -282,6 +314,9 @@ impl Decider {
     async fn rest(&self, wait: Duration) {
         let until = tokio::time::Instant::now() + wait;
         while timeout_at(until, self.wake.notified()).await.is_ok() {
+            if self.is_retired.load(Relaxed) {
+                return;
+            }
             // That it is to be opened anew is known.
             self.is_broken.store(false, Relaxed);
             if self.leave_if_stuck().await {

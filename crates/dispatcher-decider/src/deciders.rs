@@ -10,9 +10,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use dispatcher_cell::Cell;
+use dispatcher_cell::{Caller, Cell};
 use dispatcher_core::{Callback, Command, CommandPattern, DecisionResult, Purpose, Timestamp};
 use dispatcher_journal::{Journal, Place};
+use dispatcher_tally::Distribution;
 use serde::Serialize;
 use tencent_chat::{DecisionRules, Reply, decision_rules};
 use tokio::{sync::Notify, time::timeout};
@@ -43,10 +44,26 @@ struct Inner {
     /// By the place of the command in the catalogue; none for those that want no decision.
     plans: Vec<Option<Plan>>,
     within: Duration,
+    ground: Arc<Ground>,
+}
+
+/// What deciders share with those that they succeed.
+struct Ground {
     /// Where they are kept open, and where what comes after an answer runs.
     cell: Cell,
     under_way: AtomicUsize,
     ended: Notify,
+}
+
+/// What became of the deciders in [`Deciders::succeed`]; names of handlers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Succession {
+    /// Those that are new.
+    pub added: Vec<String>,
+    /// Those whose settings are others, and those that were off and are tried again.
+    pub changed: Vec<String>,
+    /// Those that are gone.
+    pub removed: Vec<String>,
 }
 
 /// Who decides about a command, in order, and what is decided if nobody does.
@@ -84,6 +101,10 @@ pub struct DeciderStatus {
     pub late_in_flight: usize,
     /// What it said since the start.
     pub counts: DeciderCounts,
+    /// How long was waited for it each time that it was asked, in microseconds; those times included that it was late or
+    /// failed.
+    #[serde(skip)]
+    pub took: Distribution,
 }
 
 /// What one decider says, asked by itself: see [`Deciders::try_out`].
@@ -109,9 +130,58 @@ impl Deciders {
     /// When the machine gives no thread. A decider that cannot be opened is no error: it is tried again, and what counts when
     /// it fails is answered until then.
     pub fn start(instances: Vec<DeciderInstance>, defaults: &[DefaultRule], within: Duration) -> io::Result<Deciders> {
-        let cell = Cell::open("deciders", 1)?;
-        let mut deciders: Vec<Arc<Decider>> =
-            instances.into_iter().map(|instance| Decider::new(instance, within)).collect::<io::Result<_>>()?;
+        let (under_way, ended) = (AtomicUsize::new(0), Notify::new());
+        let ground = Arc::new(Ground { cell: Cell::open("deciders", 1)?, under_way, ended });
+        let new = instances.into_iter().map(|instance| Decider::new(instance, within, None));
+        let new: Vec<Arc<Decider>> = new.collect::<io::Result<_>>()?;
+        Ok(Deciders::of(new.clone(), &new, defaults, within, ground))
+    }
+
+    /// Others in the place of these: who is as before goes on, open as it is; who is new or changed is opened, and waited for,
+    /// as at a start. These decide on until whoever asks them asks the others; then [`retire`](Deciders::retire) them. Blocks.
+    ///
+    /// # Errors
+    /// When the machine gives no thread; nothing has changed then.
+    pub fn succeed(
+        &self,
+        instances: Vec<DeciderInstance>,
+        defaults: &[DefaultRule],
+        within: Duration,
+    ) -> io::Result<(Deciders, Succession)> {
+        let mut succession = Succession::default();
+        let (mut all, mut new) = (Vec::new(), Vec::new());
+        for instance in instances {
+            let before = self.find(&instance.name);
+            if let Some(before) = before.filter(|before| before.is_of(&instance, within)) {
+                all.push(before.clone());
+                continue;
+            }
+            let list = if before.is_some() { &mut succession.changed } else { &mut succession.added };
+            list.push(instance.name.clone());
+            let decider = Decider::new(instance, within, before.map(|before| &**before))?;
+            all.push(decider.clone());
+            new.push(decider);
+        }
+        let is_gone = |decider: &&Arc<Decider>| !all.iter().any(|one| one.name == decider.name);
+        succession.removed =
+            self.inner.deciders.iter().filter(is_gone).map(|decider| decider.name.to_string()).collect();
+        Ok((Deciders::of(all, &new, defaults, within, self.inner.ground.clone()), succession))
+    }
+
+    /// Lets those go that `successor` does not go on with: what they have under way, late verdicts included, comes to its end.
+    pub fn retire(&self, successor: &Deciders) {
+        let goes_on = |decider: &Arc<Decider>| successor.inner.deciders.iter().any(|one| Arc::ptr_eq(one, decider));
+        self.inner.deciders.iter().filter(|decider| !goes_on(decider)).for_each(|decider| decider.retire());
+    }
+
+    /// Of all these, of which `new` are to be opened.
+    fn of(
+        mut deciders: Vec<Arc<Decider>>,
+        new: &[Arc<Decider>],
+        defaults: &[DefaultRule],
+        within: Duration,
+        ground: Arc<Ground>,
+    ) -> Deciders {
         deciders.sort_by(|a, b| (a.instance.options.order, &a.name).cmp(&(b.instance.options.order, &b.name)));
         let plan = |info: &'static tencent_chat::CommandInfo| {
             let selects = |decider: &&Arc<Decider>| decider.instance.route.selects_command(&Command::new(info.name));
@@ -121,30 +191,29 @@ impl Deciders {
             Some(Plan { rules, deciders: deciders.iter().filter(selects).cloned().collect(), default })
         };
         let plans = tencent_chat::commands().iter().map(plan).collect();
-        for decider in &deciders {
-            cell.detach(decider.clone().keep());
+        for decider in new {
+            ground.cell.detach(decider.clone().keep());
         }
-        let all = deciders.clone();
+        let all = new.to_vec();
         let (done, opened) = std::sync::mpsc::sync_channel(1);
-        cell.detach(async move {
+        ground.cell.detach(async move {
             for decider in &all {
                 let mut ready = decider.ready();
                 let _ = timeout(OPEN_WITHIN, ready.wait_for(|ready| *ready)).await;
             }
             let _ = done.send(());
         });
-        if !deciders.is_empty() && opened.recv_timeout(OPEN_WITHIN).is_err() {
+        if !new.is_empty() && opened.recv_timeout(OPEN_WITHIN).is_err() {
             warn!("not every decider is open yet; what counts when one fails is answered until it is");
         }
-        let (under_way, ended) = (AtomicUsize::new(0), Notify::new());
-        Ok(Deciders { inner: Arc::new(Inner { deciders, plans, within, cell, under_way, ended }) })
+        Deciders { inner: Arc::new(Inner { deciders, plans, within, ground }) }
     }
 
     /// Decides about a callback that wants a decision. Back at `deadline`, whatever the deciders do, and at once where there
-    /// are none.
+    /// are none. With a `caller` it is to be awaited on that one's thread, and its pump has to run there.
     ///
     /// Dropped before it is back, it takes with it what it has begun.
-    pub async fn decide(&self, callback: &Arc<Callback>, deadline: Instant) -> Answer {
+    pub async fn decide(&self, callback: &Arc<Callback>, deadline: Instant, caller: Option<&Caller>) -> Answer {
         let Some(plan) = self.plan_of(callback.command().as_str()) else {
             let reply = Bytes::from_static(tencent_chat::OK.as_bytes());
             return Answer { reply, result: DecisionResult::Allowed, record: None, afterwards: None };
@@ -161,7 +230,7 @@ impl Deciders {
             }
             is_asked = true;
             if !chain.is_over() {
-                chain.ask(decider, deadline).await;
+                chain.ask(decider, deadline, caller).await;
             }
         }
         if !is_asked {
@@ -172,15 +241,15 @@ impl Deciders {
 
     /// Does what is to be done after an answer; what differs from it is put on record in `journal`, at the callback's place.
     pub fn go_on(&self, afterwards: Afterwards, journal: Option<(Journal, Place)>) {
-        if self.inner.under_way.fetch_add(1, Relaxed) >= MOST_UNDER_WAY {
-            self.inner.under_way.fetch_sub(1, Relaxed);
+        let ground = self.inner.ground.clone();
+        if ground.under_way.fetch_add(1, Relaxed) >= MOST_UNDER_WAY {
+            ground.under_way.fetch_sub(1, Relaxed);
             return afterwards.skip();
         }
-        let inner = self.inner.clone();
-        self.inner.cell.detach(async move {
+        self.inner.ground.cell.detach(async move {
             afterwards.run(journal).await;
-            if inner.under_way.fetch_sub(1, Relaxed) == 1 {
-                inner.ended.notify_waiters();
+            if ground.under_way.fetch_sub(1, Relaxed) == 1 {
+                ground.ended.notify_waiters();
             }
         });
     }
@@ -189,7 +258,7 @@ impl Deciders {
     pub async fn try_out(&self, name: &str, callback: &Arc<Callback>, purpose: Purpose) -> Option<TriedOut> {
         let decider = self.find(name)?;
         let rules = decision_rules(callback.command().as_str())?;
-        let asked = decider.ask(rules, callback, Instant::now() + self.inner.within, purpose).await;
+        let asked = decider.ask(rules, callback, Instant::now() + self.inner.within, purpose, None).await;
         let verdict = match asked.said {
             Said::NoOpinion => Some(Verdict::none(rules, callback.body_bytes())),
             _ => asked.verdict,
@@ -230,6 +299,7 @@ impl Deciders {
             in_flight: decider.n_in_flight(),
             late_in_flight: decider.n_late(),
             counts: decider.tally.counts(),
+            took: decider.tally.took(),
         };
         self.inner.deciders.iter().map(status).collect()
     }
@@ -238,8 +308,8 @@ impl Deciders {
     pub async fn drain(&self, limit: Duration) {
         let _ = timeout(limit, async {
             loop {
-                let ended = self.inner.ended.notified();
-                if self.inner.under_way.load(Relaxed) == 0 {
+                let ended = self.inner.ground.ended.notified();
+                if self.inner.ground.under_way.load(Relaxed) == 0 {
                     break;
                 }
                 ended.await;

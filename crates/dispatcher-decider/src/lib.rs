@@ -22,6 +22,6 @@ mod trouble;
 pub use after::Afterwards;
 pub use answer::Answer;
 pub use decider::State;
-pub use deciders::{CommandPlan, DeciderStatus, Deciders, TriedOut};
+pub use deciders::{CommandPlan, DeciderStatus, Deciders, Succession, TriedOut};
 pub use options::{DeciderInstance, DeciderOptions, DefaultRule, Emit, Fallback};
 pub use tally::DeciderCounts;

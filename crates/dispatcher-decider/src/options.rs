@@ -17,6 +17,8 @@ pub struct DeciderInstance {
     pub threads: usize,
     /// How it is asked.
     pub options: DeciderOptions,
+    /// The same as long as all of this but the options' sinks is the same: see [`Deciders::succeed`](crate::Deciders::succeed).
+    pub fingerprint: u64,
 }
 
 /// How a decider is asked.

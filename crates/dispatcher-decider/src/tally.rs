@@ -5,6 +5,7 @@ use std::{
     time::Duration,
 };
 
+use dispatcher_tally::{Distribution, Histogram};
 use serde::{Deserialize, Serialize};
 
 use crate::ask::Said;
@@ -52,8 +53,11 @@ pub struct DeciderCounts {
     pub took_us: u64,
 }
 
+/// In microseconds: from a look into a list to Tencent's two seconds.
+const TIMES: &[i64] =
+    &[100, 500, 1_000, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 1_500_000, 2_000_000];
+
 /// The counters behind [`DeciderCounts`].
-#[derive(Default)]
 pub(crate) struct Tally {
     said: [AtomicU64; Said::KINDS],
     pub(crate) illegal: AtomicU64,
@@ -63,14 +67,38 @@ pub(crate) struct Tally {
     pub(crate) shadow_differs: AtomicU64,
     pub(crate) skipped: AtomicU64,
     took_us: AtomicU64,
+    took: Histogram,
+}
+
+impl Default for Tally {
+    fn default() -> Tally {
+        Tally {
+            said: Default::default(),
+            illegal: AtomicU64::default(),
+            came_late: AtomicU64::default(),
+            late_differs: AtomicU64::default(),
+            shadow: AtomicU64::default(),
+            shadow_differs: AtomicU64::default(),
+            skipped: AtomicU64::default(),
+            took_us: AtomicU64::default(),
+            took: Histogram::new(TIMES),
+        }
+    }
 }
 
 impl Tally {
     pub(crate) fn count(&self, said: &Said, took: Duration) {
         self.said[said.kind()].fetch_add(1, Relaxed);
+        if said.was_waited_for() {
+            self.took.record_time(took);
+        }
         if said.is_decided() {
             self.took_us.fetch_add(u64::try_from(took.as_micros()).unwrap_or(u64::MAX), Relaxed);
         }
+    }
+
+    pub(crate) fn took(&self) -> Distribution {
+        self.took.read()
     }
 
     pub(crate) fn counts(&self) -> DeciderCounts {

@@ -133,6 +133,7 @@ fn settings(act: impl Fn(&Callback, &DecideContext) -> Doing + Send + Sync + 'st
 fn instance(name: &str, settings: Settings) -> DeciderInstance {
     let any = CommandPattern::new("*").unwrap();
     DeciderInstance {
+        fingerprint: 0,
         name: name.to_owned(),
         settings: Arc::new(settings),
         route: Route { commands: vec![any], except: vec![], apps: None, phase: PhaseFilter::Any },
@@ -165,7 +166,11 @@ fn callback(command: &str) -> Arc<Callback> {
 }
 
 async fn decide(deciders: &Deciders, command: &str, within: Duration) -> Answer {
-    deciders.decide(&callback(command), Instant::now() + within).await
+    decide_about(deciders, &callback(command), within).await
+}
+
+async fn decide_about(deciders: &Deciders, callback: &Arc<Callback>, within: Duration) -> Answer {
+    deciders.decide(callback, Instant::now() + within, None).await
 }
 
 fn text(answer: &Answer) -> &str {
@@ -418,7 +423,7 @@ async fn a_verdict_that_comes_late_is_recorded_and_told_where_it_differs() {
         let deciders = start(vec![instance], AMPLE);
         let (journal, _folder) = journal();
         let callback = callback(C2C);
-        let answer = deciders.decide(&callback, Instant::now() + SHORT).await;
+        let answer = decide_about(&deciders, &callback, SHORT).await;
         assert_eq!(text(&answer), OK);
         store(&journal, &deciders, callback, answer);
         until(&deciders, |status| status.late_in_flight == 1).await;
@@ -461,7 +466,7 @@ async fn a_shadow_does_not_count_and_what_it_would_have_changed_is_recorded() {
     let deciders = start(vec![shadow, says("real", |_| None)], AMPLE);
     let (journal, _folder) = journal();
     let callback = callback(C2C);
-    let answer = deciders.decide(&callback, Instant::now() + AMPLE).await;
+    let answer = decide_about(&deciders, &callback, AMPLE).await;
     assert_eq!((text(&answer), record(&answer)["deciders"].as_array().unwrap().len()), (OK, 1));
     store(&journal, &deciders, callback, answer);
     let rows = on_record(&journal, 2).await;
@@ -495,6 +500,44 @@ async fn a_decider_of_other_apps_is_not_asked() {
     assert_eq!((text(&answer), answer.record.is_none()), (OK, true));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_successor_goes_on_with_who_did_not_change_and_lets_the_others_finish() {
+    let gate = Arc::new(tokio::sync::Semaphore::new(0));
+    let (kept, kept_opened) = decider("kept", |_, _| Doing::Says(None));
+    let behind = gate.clone();
+    let (slow, _) = decider("slow", move |_, _| Doing::After(behind.clone(), Decision::refuse("old")));
+    let (gone, _) = decider("gone", |_, _| Doing::Says(None));
+    let old = start(vec![kept.clone(), slow.clone(), gone], AMPLE);
+    assert!(old.set_shadow("kept", Some(Timestamp::now().after(Duration::from_secs(3600)))));
+    let asked = old.clone();
+    let under_way = tokio::spawn(async move { decide(&asked, C2C, AMPLE).await });
+    while old.status().iter().all(|one| one.name != "slow" || one.in_flight == 0) {
+        tokio::task::yield_now().await;
+    }
+
+    let new = DeciderInstance { fingerprint: 1, ..says("slow", |_| Some(Decision::refuse("new"))) };
+    let (added, _) = decider("added", |_, _| Doing::Says(None));
+    let (successor, succession) = old.succeed(vec![kept, new, added], &[], AMPLE).unwrap();
+    old.retire(&successor);
+    assert_eq!(
+        (succession.added, succession.changed, succession.removed),
+        (vec!["added".to_owned()], vec!["slow".to_owned()], vec!["gone".to_owned()])
+    );
+    assert_eq!(kept_opened.load(Relaxed), 1, "it was left alone");
+    let kept = successor.status().into_iter().find(|one| one.name == "kept").unwrap();
+    assert!(kept.is_shadow, "until it was said");
+
+    let answer = decide(&successor, C2C, AMPLE).await;
+    assert_eq!(answer.result, DecisionResult::Refused);
+    assert!(answer.record.unwrap().record.contains("new"));
+    gate.add_permits(1);
+    let answer = under_way.await.unwrap();
+    assert!(answer.record.unwrap().record.contains("old"), "what was under way came to its end");
+    drop(old);
+    let counts = successor.status().into_iter().find(|one| one.name == "slow").unwrap().counts;
+    assert_eq!(counts.refused, 2, "it goes on counting");
+}
+
 #[tokio::test]
 async fn a_shadow_that_is_alone_is_recorded_too() {
     let mut shadow = says("shadow", |_| Some(Decision::refuse("I would")));
@@ -502,7 +545,7 @@ async fn a_shadow_that_is_alone_is_recorded_too() {
     let deciders = start(vec![shadow], AMPLE);
     let (journal, _folder) = journal();
     let callback = callback(C2C);
-    let answer = deciders.decide(&callback, Instant::now() + AMPLE).await;
+    let answer = decide_about(&deciders, &callback, AMPLE).await;
     assert_eq!(text(&answer), OK);
     store(&journal, &deciders, callback, answer);
     let rows = on_record(&journal, 2).await;
@@ -533,7 +576,7 @@ async fn late_calls_of_one_callback_are_waited_for_side_by_side() {
     let deciders = start(vec![hangs, late], AMPLE);
     let (journal, _folder) = journal();
     let callback = callback(C2C);
-    let answer = deciders.decide(&callback, Instant::now() + AMPLE).await;
+    let answer = decide_about(&deciders, &callback, AMPLE).await;
     store(&journal, &deciders, callback, answer);
     gate.add_permits(1);
     // While the first is still waited for.

@@ -46,7 +46,13 @@ pub fn body(bytes: &[u8]) {
     assert_eq!(found, naive(text, name), "{name}: {text:?}");
 
     // In the words of those who read bodies as a tree.
-    let Some(tree) = tree else { return };
+    let Some(tree) = tree else {
+        assert!(is_odd(text) || fuzzing::is_deeper(body, SOME_DEPTH), "{text:?} is too deep for a tree, and passes");
+        return;
+    };
+    let depth = depth(text);
+    assert!(!fuzzing::is_deeper(body, depth), "{text:?} is not deeper than {depth}");
+    assert!(depth == 0 || fuzzing::is_deeper(body, depth - 1), "{text:?} is {depth} deep");
     assert_eq!(tree.is_object(), found != Err(EnvelopeError::NotAnObject), "{text:?}");
     if found.is_ok() {
         let each = tree["Events"].as_array().filter(|_| says_each(name)).into_iter().flatten();
@@ -54,6 +60,18 @@ pub fn body(bytes: &[u8]) {
             assert_eq!(said, name, "{text:?}");
         }
     }
+}
+
+/// Less than the 127 that a `Value` is made of at most.
+const SOME_DEPTH: usize = 100;
+
+fn depth(text: &str) -> usize {
+    let inside: Vec<&str> = match parse(text) {
+        None => return 0,
+        Some(Json::Object(members)) => members.into_iter().map(|(_, json)| json).collect(),
+        Some(Json::Array(elements)) => elements,
+    };
+    1 + inside.into_iter().map(depth).max().unwrap_or_default()
 }
 
 /// Whether there may be something in this JSON that `inspect` says it takes for none: half a surrogate pair, or a number

@@ -2,7 +2,7 @@
 
 use std::{cell::OnceCell, env, fs, path::Path, sync::LazyLock};
 
-use dispatcher_config::{Config, Finding};
+use dispatcher_config::{Config, Finding, effective};
 use dispatcher_core::Registry;
 use tempfile::TempDir;
 use toml::de::DeTable;
@@ -46,6 +46,11 @@ fn check(text: &str) {
     let sections: Option<Vec<String>> =
         DeTable::parse(text).ok().map(|table| table.get_ref().keys().map(|key| key.get_ref().to_string()).collect());
     assert!(!is_fine || sections.is_some(), "this is no TOML, and fine:\n{text}");
+    let shown = effective("f.toml", text, &REGISTRY, &environment);
+    assert_eq!(shown.is_ok(), is_fine, "{text}");
+    for setting in shown.into_iter().flatten() {
+        assert!(text.contains(TOKEN) || !format!("{setting:?}").contains(TOKEN), "{setting:?} shows a secret\n{text}");
+    }
     for findings in [&errors, &warnings] {
         assert!(findings.is_sorted_by_key(|finding| finding.line), "not in the order of lines: {findings:?}\n{text}");
         for finding in findings {

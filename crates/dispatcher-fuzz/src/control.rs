@@ -103,7 +103,9 @@ fn take_rate(request: &mut Request) -> Option<f64> {
 }
 
 fn changes(request: &Request) -> bool {
-    use Request::{Callbacks, Check, DeadLetters, DryRun, Events, Replays, Show, Status, WatchReplay};
+    use Request::{
+        Callbacks, Check, DeadLetters, DryRun, Events, LogLevel, Reload, Replays, Show, Status, WatchReplay,
+    };
     !matches!(
         request,
         Callbacks(_)
@@ -115,6 +117,8 @@ fn changes(request: &Request) -> bool {
             | WatchReplay { .. }
             | Status
             | Check
+            | Reload // There is nothing that runs.
+            | LogLevel { .. }
     )
 }
 
@@ -140,6 +144,7 @@ impl Place {
         let configured = |name: &str, stream| Configured { name: name.into(), stream, enabled: true, selects: None };
         let setup = Setup {
             version: "0".into(),
+            configuration: String::new(),
             journal: path,
             retention: None,
             running: None,

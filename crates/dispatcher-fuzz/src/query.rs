@@ -103,7 +103,7 @@ fn decoded(value: &str) -> Option<String> {
 fn check_verified(text: &str, plain: Result<&Plain, &QueryError>) {
     let apps = APPS.map(|(id, tokens, signature)| {
         let tokens = tokens.iter().filter_map(|token| Secret::new(token)).collect();
-        IntakeApp { app: App::new(id, "app"), tokens, signature }
+        IntakeApp { app: App::new(id, "app"), tokens, signature, allow_from: vec![] }
     });
     let now = Timestamp::from_millis(NOW * 1000);
     let freshness = Duration::from_secs(FRESHNESS.unsigned_abs());

@@ -5,21 +5,14 @@
 //! then and that are connected to; an address in the URL never reaches the resolver and is judged when settings are.
 
 use std::{
-    borrow::Cow,
     error, fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::Arc,
 };
 
-use ipnet::IpNet;
+use dispatcher_core::Network;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Deserializer, de::Error as _};
 use url::{Host, Url};
-
-/// A block of addresses such as `10.0.0.0/8`; a single address is a block of one.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Network(IpNet);
 
 /// Judges addresses. Cheap to clone.
 #[derive(Clone)]
@@ -38,8 +31,7 @@ impl Guard {
     #[must_use]
     pub fn allows(&self, address: IpAddr) -> bool {
         let inner = innermost(address).unwrap_or(address);
-        is_public(inner)
-            || self.allowed.iter().any(|network| network.0.contains(&address) || network.0.contains(&inner))
+        is_public(inner) || self.allowed.iter().any(|network| network.contains(address) || network.contains(inner))
     }
 
     /// Judges a URL that has an address in place of a name. `localhost` counts as one: it is no public name anywhere.
@@ -157,34 +149,12 @@ fn is_localhost(name: &str) -> bool {
     name == "localhost" || name.ends_with(".localhost")
 }
 
-impl<'de> Deserialize<'de> for Network {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Network, D::Error> {
-        let text = Cow::<str>::deserialize(deserializer)?;
-        let block = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
-        block.map(Network).ok_or_else(|| {
-            D::Error::custom(format!(
-                "{text:?} is not a network; write an address and a length, such as \"10.0.0.0/8\""
-            ))
-        })
-    }
-}
-
-impl JsonSchema for Network {
-    fn schema_name() -> Cow<'static, str> {
-        "Network".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "description": "A network such as \"10.0.0.0/8\", or a single address." })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn guard(allowed: &[&str]) -> Guard {
-        let networks: Vec<Network> = allowed.iter().map(|text| Network(text.parse().unwrap())).collect();
+        let networks: Vec<Network> = allowed.iter().map(|text| text.parse().unwrap()).collect();
         Guard::new(&networks)
     }
 

@@ -1,7 +1,7 @@
 //! What plugins that post over HTTP share.
 //!
 //! - [`target`]: the URL that is posted to, as it is sent and as people may see it.
-//! - [`Guard`] and [`Network`]: where a connection may go.
+//! - [`Guard`]: where a connection may go.
 //! - [`read_headers`]: headers out of a configuration.
 //! - [`Client`]: keeps connections, follows no redirects, obeys no proxy of the environment, and reads no more of an answer
 //!   than it was told to.
@@ -18,6 +18,7 @@ pub mod target;
 
 pub use answer::{Answer, BodyEnd, NoAnswer};
 pub use client::{Client, ClientParts, Tls};
+pub use dispatcher_core::Network;
 pub use excerpt::EXCERPT_MAX;
-pub use guard::{Guard, Network};
+pub use guard::Guard;
 pub use headers::read_headers;

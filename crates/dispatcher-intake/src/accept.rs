@@ -3,16 +3,26 @@
 //! One queue and a hand-out rather than a queue per worker (`SO_REUSEPORT`): Tencent keeps few connections, and the
 //! kernel, which hashes them over the queues, may well give all to one worker.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{SocketAddr, TcpStream},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{
     net::TcpListener,
-    sync::{Semaphore, mpsc, oneshot},
+    sync::{mpsc, oneshot},
     time::sleep,
 };
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
-use crate::worker::{Accepted, Worker};
+use crate::{
+    Outcome,
+    counters::Tally,
+    places::{Places, Seat},
+    worker::{Accepted, Worker},
+};
 
 /// How long to wait after accepting failed for want of something, such as file descriptors; doubled up to the second.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
@@ -20,44 +30,44 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(10), Duration::from
 /// A worker and the way to it.
 pub(crate) struct Hand {
     pub(crate) worker: Arc<Worker>,
-    pub(crate) connections: mpsc::Sender<Accepted>,
+    pub(crate) connections: mpsc::UnboundedSender<Accepted>,
+}
+
+/// Who is let in.
+pub(crate) struct Door {
+    pub(crate) places: Arc<Places>,
+    pub(crate) tally: Arc<Tally>, // Of those who are not.
 }
 
 /// Accepts until `stop` resolves, then hands out what waits in the kernel's queue and returns, dropping the workers'
 /// channels. Its errors never end it.
-pub(crate) async fn accept(
-    listener: TcpListener,
-    hands: Vec<Hand>,
-    max_connections: usize,
-    stop: oneshot::Receiver<()>,
-) {
-    let places = Arc::new(Semaphore::new(max_connections.clamp(1, Semaphore::MAX_PERMITS)));
+pub(crate) async fn accept(listener: TcpListener, hands: Vec<Hand>, door: Door, stop: oneshot::Receiver<()>) {
     tokio::select! {
         _ = stop => {}
-        () = accept_all(&listener, &hands, &places) => {}
+        () = accept_all(&listener, &hands, &door) => {}
     }
     // A request may already lie in the kernel's queue; its sender takes it for received.
     let Ok(listener) = listener.into_std() else { return };
-    while let Ok(permit) = places.clone().try_acquire_owned()
+    while door.places.is_free()
         && let Ok((stream, peer)) = listener.accept()
     {
         if stream.set_nonblocking(true).is_ok() {
-            hand_out(&hands, Accepted { stream, peer, permit });
+            hand_out(&hands, &door, stream, peer);
         }
     }
 }
 
-async fn accept_all(listener: &TcpListener, hands: &[Hand], places: &Arc<Semaphore>) {
+async fn accept_all(listener: &TcpListener, hands: &[Hand], door: &Door) {
     let mut backoff = None;
     loop {
-        let permit = places.clone().acquire_owned().await.expect("the semaphore is never closed");
+        door.places.wait().await;
         let accepted = listener.accept().await.and_then(|(stream, peer)| Ok((stream.into_std()?, peer)));
         match accepted {
             Ok((stream, peer)) => {
                 if backoff.take().is_some() {
                     info!("connections are accepted again");
                 }
-                hand_out(hands, Accepted { stream, peer, permit });
+                hand_out(hands, door, stream, peer);
             }
             // The peer gave up before it was its turn.
             Err(err) if is_of_one_connection(&err) => {}
@@ -73,17 +83,21 @@ async fn accept_all(listener: &TcpListener, hands: &[Hand], places: &Arc<Semapho
     }
 }
 
-fn hand_out(hands: &[Hand], accepted: Accepted) {
+fn hand_out(hands: &[Hand], door: &Door, stream: TcpStream, peer: SocketAddr) {
+    let Some(seat) = Seat::take(&door.places, peer.ip()) else {
+        door.tally.count(Outcome::AddressFull);
+        return debug!(%peer, "connection closed: its address has as many as it may");
+    };
     // A reply is one small write; waiting to join it with another one would only delay it.
-    if accepted.stream.set_nodelay(true).is_err() {
+    if stream.set_nodelay(true).is_err() {
         return; // The peer is gone.
     }
     // A channel is closed when its worker's thread is gone, which takes a panic in the runtime itself.
     let alive = hands.iter().filter(|hand| !hand.connections.is_closed());
     let Some(hand) = alive.min_by_key(|hand| hand.worker.n_connections()) else { return };
     hand.worker.expect();
-    // There is room: the channel holds as many connections as may be open.
-    let _ = hand.connections.try_send(accepted);
+    // No more of them than there are places.
+    let _ = hand.connections.send(Accepted { stream, peer, seat });
 }
 
 fn is_of_one_connection(err: &io::Error) -> bool {

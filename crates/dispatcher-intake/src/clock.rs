@@ -63,15 +63,20 @@ pub(crate) enum Verdict {
 /// The clock of one connection. Everything that touches it runs on the worker's one thread; it is atomic because
 /// futures that share it have to be `Send`.
 pub(crate) struct Clock {
-    phase: AtomicU64,       // The phase in the last two bits, before them the time at which it began.
-    answer_due: AtomicBool, // The request that is being served ran out of time.
-    trusted: AtomicBool,    // It has brought a verified callback.
+    phase: AtomicU64,         // The phase in the last two bits, before them the time at which it began.
+    answer_within: AtomicU64, // The request that is being served has this long.
+    answer_due: AtomicBool,   // The request that is being served ran out of time.
+    trusted: AtomicBool,      // It has brought a verified callback.
 }
 
 impl Clock {
     pub(crate) fn new(now: u64) -> Clock {
-        let clock =
-            Clock { phase: AtomicU64::new(0), answer_due: AtomicBool::new(false), trusted: AtomicBool::new(false) };
+        let clock = Clock {
+            phase: AtomicU64::new(0),
+            answer_within: AtomicU64::new(0),
+            answer_due: AtomicBool::new(false),
+            trusted: AtomicBool::new(false),
+        };
         clock.enter(Phase::Head, now);
         clock
     }
@@ -98,10 +103,17 @@ impl Clock {
         }
     }
 
-    /// A request's head is there.
-    pub(crate) fn serve(&self, now: u64) {
+    /// A request's head is there, and it has this long.
+    pub(crate) fn serve(&self, now: u64, answer_within: u64) {
+        self.answer_within.store(answer_within, Relaxed);
         self.answer_due.store(false, Relaxed);
         self.enter(Phase::Serving, now);
+    }
+
+    /// The request that is being served has this long after all, from its head.
+    pub(crate) fn extend(&self, answer_within: u64) {
+        self.answer_within.store(answer_within, Relaxed);
+        self.answer_due.store(false, Relaxed);
     }
 
     /// A reply is ready to be sent, or the peer to be told that there are no more.
@@ -133,7 +145,7 @@ impl Clock {
             Phase::Head => (limits.head, Verdict::Close(Outcome::HeadLate)),
             Phase::Idle if self.trusted.load(Relaxed) => (limits.idle, Verdict::Close(Outcome::Idle)),
             Phase::Idle => (limits.idle.min(limits.head), Verdict::Close(Outcome::Idle)),
-            Phase::Serving => (limits.answer, Verdict::AnswerDue),
+            Phase::Serving => (self.answer_within.load(Relaxed), Verdict::AnswerDue),
             Phase::Replying => (limits.head, Verdict::Close(Outcome::ReplyUnread)),
         };
         let lasted = now.saturating_sub(since);
@@ -180,24 +192,24 @@ mod tests {
     #[test]
     fn the_reply_counts_from_the_head() {
         let clock = Clock::new(0);
-        clock.serve(9);
+        clock.serve(9, LIMITS.answer);
         clock.received(12); // The body.
         clock.flushed(12); // A `100 Continue`.
         assert_eq!(ends(&clock, 12), (14, Verdict::AnswerDue));
         assert!(clock.is_answer_due());
         clock.reply(14);
         clock.flushed(14);
-        clock.serve(15);
+        clock.serve(15, LIMITS.answer);
         assert!(!clock.is_answer_due());
     }
 
     #[test]
     fn a_peer_has_to_read_its_reply() {
         let clock = Clock::new(0);
-        clock.serve(1);
+        clock.serve(1, LIMITS.answer);
         clock.reply(2);
         assert_eq!(ends(&clock, 2), (12, Verdict::Close(Outcome::ReplyUnread)));
-        clock.serve(3); // The next request was there already, and its reply has to wait.
+        clock.serve(3, LIMITS.answer); // The next request was there already, and its reply has to wait.
         assert_eq!((8..100).find(|&now| clock.look(now, &LIMITS) != Verdict::AnswerDue), Some(18));
         assert_eq!(clock.look(18, &LIMITS), Verdict::Close(Outcome::ReplyUnread));
     }
@@ -206,7 +218,7 @@ mod tests {
     fn only_who_brought_a_verified_callback_may_idle_for_long() {
         for (trusted, end) in [(false, 12), (true, 102)] {
             let clock = Clock::new(0);
-            clock.serve(1);
+            clock.serve(1, LIMITS.answer);
             if trusted {
                 clock.trust();
             }

@@ -14,17 +14,25 @@ use std::{
 
 use hyper::{body::Incoming, service::Service};
 use hyper_util::rt::TokioIo;
-use tokio::{net::TcpStream, sync::OwnedSemaphorePermit};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
 use tracing::debug;
 use warp::{http::Request, reply::Response};
 
 use crate::{
     Outcome,
-    clock::{Clock, Verdict},
+    clock::{Clock, Limits, Verdict},
+    places::Seat,
     routes::routes,
+    rules::Rules,
     socket::Socket,
+    source::Forwarded,
+    stream::Stream,
     worker::Worker,
 };
+
+/// How long a TLS handshake may take that is under way when the intake is to end, in milliseconds.
+const LAST_HELLO: u64 = 1000;
 
 /// What the parts of one connection share: its socket, its routes, and the worker that looks after it.
 pub(crate) struct Connection {
@@ -32,6 +40,7 @@ pub(crate) struct Connection {
     pub(crate) peer: SocketAddr,
     clock: Clock,
     order: AtomicU8,
+    is_shaking: AtomicBool, // Its TLS handshake is under way.
     unread: AtomicBool,     // The last refused request has more of a body to come.
     waker: OnceLock<Waker>, // Of the task that drives the connection; it stays the same.
 }
@@ -60,6 +69,7 @@ impl Connection {
             peer,
             clock,
             order: AtomicU8::new(Order::GoOn as u8),
+            is_shaking: AtomicBool::new(false),
             unread: AtomicBool::new(false),
             waker: OnceLock::new(),
         }
@@ -81,8 +91,24 @@ impl Connection {
         self.clock.received(self.worker.now());
     }
 
-    pub(crate) fn serve(&self) {
-        self.clock.serve(self.worker.now());
+    /// A request's head is there. What it is served by, to its end.
+    pub(crate) fn serve(&self) -> Arc<Rules> {
+        let rules = self.worker.rules();
+        self.clock.serve(self.worker.now(), rules.limits.answer);
+        rules
+    }
+
+    /// Waits until `millis` after the head of the request that is being served, unless its connection is to end before.
+    pub(crate) async fn hold(&self, millis: u64) {
+        self.clock.extend(millis);
+        let is_to_end = || self.has_order(Order::Finish) || self.has_order(Order::Close);
+        let ends = poll_fn(|_| if is_to_end() { Poll::Ready(()) } else { Poll::Pending });
+        let _ = self.within(ends).await;
+    }
+
+    /// Gives the request that is being served this long after all, in milliseconds from its head.
+    pub(crate) fn extend(&self, millis: u64) {
+        self.clock.extend(millis);
     }
 
     pub(crate) fn reply(&self) {
@@ -107,11 +133,14 @@ impl Connection {
     }
 
     /// Keeps the limits: called by the worker at each look.
-    pub(crate) fn look(&self) {
+    pub(crate) fn look(&self, limits: &Limits) {
         if self.has_order(Order::Close) {
             return;
         }
-        match self.clock.look(self.worker.now(), &self.worker.limits) {
+        // Who has yet to say hello properly does not hold up a drain; but a callback may be right behind it.
+        let hurry = self.is_shaking.load(Relaxed) && self.has_order(Order::Finish);
+        let limits = if hurry { &Limits { head: limits.head.min(LAST_HELLO), ..*limits } } else { limits };
+        match self.clock.look(self.worker.now(), limits) {
             Verdict::Fine => {}
             Verdict::AnswerDue => self.wake(),
             Verdict::Close(outcome) => {
@@ -140,7 +169,16 @@ impl Connection {
 
 /// Serves the requests of one connection until it ends, or is told to.
 pub(crate) async fn serve(stream: TcpStream, connection: Arc<Connection>, place: Place) {
-    let http = &connection.worker.http;
+    let rules = connection.worker.rules();
+    let stream = match &rules.tls {
+        None => Stream::Plain(stream),
+        Some(tls) => match shake_hands(tls, stream, &connection).await {
+            Some(stream) => stream,
+            None => return drop(place),
+        },
+    };
+    let http = rules.http.clone();
+    drop(rules); // The next request may go by others.
     let socket = TokioIo::new(Socket::new(stream, connection.clone()));
     let mut served = pin!(http.serve_connection(socket, Routed(warp::service(routes(connection.clone())))));
     let mut is_finishing = false;
@@ -169,11 +207,34 @@ pub(crate) async fn serve(stream: TcpStream, connection: Arc<Connection>, place:
     drop(place);
 }
 
+/// The TLS handshake. It has as long as a head has.
+async fn shake_hands(tls: &TlsAcceptor, stream: TcpStream, connection: &Connection) -> Option<Stream> {
+    connection.is_shaking.store(true, Relaxed);
+    let mut shaken = pin!(tls.accept(stream));
+    let shaken = poll_fn(|cx: &mut Context<'_>| {
+        connection.waker.get_or_init(|| cx.waker().clone());
+        if connection.has_order(Order::Close) {
+            return Poll::Ready(None);
+        }
+        shaken.as_mut().poll(cx).map(Some)
+    })
+    .await;
+    connection.is_shaking.store(false, Relaxed);
+    match shaken? {
+        Ok(stream) => Some(Stream::Tls(Box::new(stream))),
+        Err(err) => {
+            connection.worker.tally.count(Outcome::TlsFailed);
+            debug!(peer = %connection.peer, %err, "TLS handshake failed");
+            None
+        }
+    }
+}
+
 /// A connection's place among those that may be open; it becomes free when this is dropped.
 pub(crate) struct Place {
     pub(crate) id: u64,
     pub(crate) worker: Arc<Worker>,
-    pub(crate) _permit: OwnedSemaphorePermit,
+    pub(crate) _seat: Seat,
 }
 
 impl Drop for Place {
@@ -193,7 +254,10 @@ where
     type Error = Infallible;
     type Future = S::Future;
 
-    fn call(&self, request: Request<Incoming>) -> S::Future {
+    fn call(&self, mut request: Request<Incoming>) -> S::Future {
+        if let Some(forwarded) = Forwarded::of(request.headers()) {
+            request.extensions_mut().insert(forwarded);
+        }
         tower_service::Service::call(&mut self.0.clone(), request)
     }
 }

@@ -3,12 +3,42 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
 };
 
-use crate::Refusal;
+use dispatcher_tally::{Distribution, Histogram};
+
+use crate::{
+    AppCount, Refusal, TokenCount,
+    app_counts::{self, Apps},
+    token_counts::{self, TokenCounts},
+};
+
+/// From a request's head to its reply, in microseconds: fine where it should be, and around what Tencent waits.
+const ANSWER_TIMES: [i64; 18] = [
+    250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 750_000, 1_000_000, 1_250_000,
+    1_500_000, 1_750_000, 1_900_000, 2_000_000,
+];
+
+/// By how much a `RequestTime`, which has whole seconds, is behind this machine's clock, in microseconds.
+const CLOCK_SKEWS: [i64; 14] = [
+    -300_000_000,
+    -60_000_000,
+    -30_000_000,
+    -10_000_000,
+    -5_000_000,
+    -2_000_000,
+    0,
+    1_000_000,
+    2_000_000,
+    5_000_000,
+    10_000_000,
+    30_000_000,
+    60_000_000,
+    300_000_000,
+];
 
 /// What the intake has counted since it started. Each worker counts for itself, and reading adds up.
 pub struct Counters {
@@ -24,12 +54,18 @@ pub enum Outcome {
     Decided,
     /// Of the callback just counted as `Decided`, the journal did not take the record.
     Unrecorded,
+    /// A callback could not be stored in time, and its request was kept open past what Tencent waits.
+    Held,
+    /// Of a callback that is also counted otherwise: its signature came with another callback before.
+    SignatureReused,
     /// A callback was answered OK and not stored, as its command's rule says.
     NotJournaled,
     /// A console tried out the URL.
     Probe,
     /// A connection was opened.
     Connection,
+    /// A connection was closed because its address has as many as it may.
+    AddressFull,
     /// A connection was closed because the head of a request took too long.
     HeadLate,
     /// A connection was closed because it was idle for too long.
@@ -38,21 +74,27 @@ pub enum Outcome {
     ReplyUnread,
     /// A connection was closed because what it sent was not HTTP, or had too large a head.
     NotHttp,
+    /// A connection was closed because its TLS handshake failed: not TLS, an old version, no or a wrong certificate.
+    TlsFailed,
 }
 
 impl Outcome {
     /// All of them.
-    pub const ALL: [Outcome; 10] = [
+    pub const ALL: [Outcome; 14] = [
         Outcome::Accepted,
         Outcome::Decided,
         Outcome::Unrecorded,
+        Outcome::Held,
+        Outcome::SignatureReused,
         Outcome::NotJournaled,
         Outcome::Probe,
         Outcome::Connection,
+        Outcome::AddressFull,
         Outcome::HeadLate,
         Outcome::Idle,
         Outcome::ReplyUnread,
         Outcome::NotHttp,
+        Outcome::TlsFailed,
     ];
 
     /// Its name in a snapshot.
@@ -62,15 +104,28 @@ impl Outcome {
             Outcome::Accepted => "accepted",
             Outcome::Decided => "decided",
             Outcome::Unrecorded => "unrecorded",
+            Outcome::Held => "held",
+            Outcome::SignatureReused => "signatures_reused",
             Outcome::NotJournaled => "not_journaled",
             Outcome::Probe => "probes",
             Outcome::Connection => "connections",
+            Outcome::AddressFull => "address_full",
             Outcome::HeadLate => "head_late",
             Outcome::Idle => "idle",
             Outcome::ReplyUnread => "reply_unread",
             Outcome::NotHttp => "not_http",
+            Outcome::TlsFailed => "tls_failed",
         }
     }
+}
+
+/// What an answer waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Road {
+    /// A decision.
+    Before,
+    /// That the callback is durable.
+    After,
 }
 
 impl Counters {
@@ -82,6 +137,18 @@ impl Counters {
     #[must_use]
     pub fn count(&self, outcome: Outcome) -> u64 {
         self.workers.iter().map(|tally| tally.outcomes[outcome as usize].load(Relaxed)).sum()
+    }
+
+    /// How many connections are open.
+    #[must_use]
+    pub fn open_connections(&self) -> usize {
+        self.workers.iter().map(|tally| tally.n_connections.load(Relaxed)).sum()
+    }
+
+    /// What came from each app that was ever configured since the start, by name.
+    #[must_use]
+    pub fn apps(&self) -> Vec<AppCount> {
+        app_counts::sum(self.workers.iter().map(|tally| &tally.apps))
     }
 
     /// How many requests were refused for this.
@@ -96,6 +163,32 @@ impl Counters {
         Duration::from_micros(self.workers.iter().map(|tally| tally.longest_decision.load(Relaxed)).max().unwrap_or(0))
     }
 
+    /// How long the answers to verified callbacks took, from a request's head to its reply, in microseconds; those that were
+    /// refused are among them.
+    #[must_use]
+    pub fn snapshot_answer_times(&self, road: Road) -> Distribution {
+        Distribution::of(self.workers.iter().map(|tally| &tally.answer_times[road as usize]))
+    }
+
+    /// How many of those took longer than Tencent waits, which is two seconds.
+    #[must_use]
+    pub fn late_answers(&self, road: Road) -> u64 {
+        self.snapshot_answer_times(road).counts.last().copied().unwrap_or_default()
+    }
+
+    /// By how much the `RequestTime` of rightly signed requests was behind this machine's clock, in microseconds; ahead of
+    /// it, where that is less than nothing. Stale ones are among them.
+    #[must_use]
+    pub fn snapshot_clock_skew(&self) -> Distribution {
+        Distribution::of(self.workers.iter().map(|tally| &tally.clock_skew))
+    }
+
+    /// Which tokens callbacks were signed with, by app; stale ones are among them.
+    #[must_use]
+    pub fn snapshot_tokens(&self) -> Vec<TokenCount> {
+        token_counts::sum(self.workers.iter().map(|tally| &tally.tokens))
+    }
+
     /// All counts by name, outcomes first.
     #[must_use]
     pub fn snapshot(&self) -> Vec<(&'static str, u64)> {
@@ -106,17 +199,46 @@ impl Counters {
 }
 
 /// One worker's counts. On cache lines of its own, so that workers do not slow each other down.
-#[derive(Default)]
 #[repr(align(128))]
 pub(crate) struct Tally {
     outcomes: [AtomicU64; Outcome::ALL.len()],
     refusals: [AtomicU64; Refusal::ALL.len()],
-    longest_decision: AtomicU64, // In microseconds.
+    longest_decision: AtomicU64,  // In microseconds.
+    answer_times: [Histogram; 2], // By road.
+    clock_skew: Histogram,
+    pub(crate) tokens: TokenCounts,
+    pub(crate) n_connections: AtomicUsize,
+    pub(crate) apps: Apps,
+}
+
+impl Default for Tally {
+    fn default() -> Tally {
+        Tally {
+            outcomes: Default::default(),
+            refusals: Default::default(),
+            longest_decision: AtomicU64::new(0),
+            answer_times: [Histogram::new(&ANSWER_TIMES), Histogram::new(&ANSWER_TIMES)],
+            clock_skew: Histogram::new(&CLOCK_SKEWS),
+            tokens: TokenCounts::default(),
+            n_connections: AtomicUsize::new(0),
+            apps: Apps::default(),
+        }
+    }
 }
 
 impl Tally {
     pub(crate) fn count(&self, outcome: Outcome) {
         self.outcomes[outcome as usize].fetch_add(1, Relaxed);
+    }
+
+    /// Notes how long an answer took.
+    pub(crate) fn answered_in(&self, road: Road, time: Duration) {
+        self.answer_times[road as usize].record_time(time);
+    }
+
+    /// Notes by how many milliseconds a `RequestTime` is behind.
+    pub(crate) fn skewed_by(&self, millis: i64) {
+        self.clock_skew.record(millis.saturating_mul(1000));
     }
 
     /// Notes how long an answer to a callback that wants a decision took.

@@ -13,7 +13,7 @@ use futures_util::stream;
 use tencent_chat::Query;
 
 use crate::{
-    IntakeApp, Refusal, body,
+    IntakeApp, Refusal, body, depth,
     refusal::Refused,
     verify::{self, Apps},
 };
@@ -35,7 +35,9 @@ pub fn read_query(
     let read = || {
         let query = Query::parse(raw)?;
         let app = apps.find(&query)?;
-        verify::check_signature(app, &query, now, freshness)?;
+        if let Some(signed) = verify::check_signature(app, &query)? {
+            verify::check_freshness(&signed, now, freshness)?;
+        }
         let command = query.command.as_deref().ok_or(Refusal::CommandMissing.because(""))?;
         Ok((app.app.sdk_app_id(), verify::command(command)?.as_str().to_owned()))
     };
@@ -53,6 +55,12 @@ pub fn read_body(pieces: Vec<Bytes>, length: Option<u64>, limit: usize) -> Resul
         Poll::Ready(read) => read.map_err(|refused| refused.refusal),
         Poll::Pending => unreachable!("all pieces are there"),
     }
+}
+
+/// Whether this JSON has more than `limit` arrays and objects within each other.
+#[must_use]
+pub fn is_deeper(json: &[u8], limit: usize) -> bool {
+    depth::is_deeper(json, limit)
 }
 
 /// What a body is refused with that does not agree with its query.

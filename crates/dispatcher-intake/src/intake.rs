@@ -3,7 +3,10 @@
 use std::{
     fmt, io,
     net::{SocketAddr, TcpListener},
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -17,10 +20,12 @@ use tokio::{
 
 use crate::{
     CommandRule, Counters, IntakeApp, IntakeOptions,
-    accept::{Hand, accept},
-    policy::Policy,
-    verify::Apps,
-    worker::{Rules, Steady, Worker},
+    accept::{Door, Hand, accept},
+    counters::Tally,
+    places::Places,
+    replay_window::ReplayWindow,
+    rules::Rules,
+    worker::{Common, Steady, Worker},
 };
 
 /// Longer than anyone waits, and short enough to be added to a time.
@@ -31,6 +36,9 @@ const LONGEST_DRAIN: Duration = Duration::from_secs(365 * 24 * 3600);
 pub struct Intake {
     local_addr: SocketAddr,
     counters: Arc<Counters>,
+    workers: Vec<Arc<Worker>>,
+    common: Arc<Common>,
+    places: Arc<Places>,
     stop: oneshot::Sender<()>,
     drain_until: Arc<OnceLock<Instant>>,
     ended: Vec<oneshot::Receiver<usize>>,
@@ -59,22 +67,22 @@ impl Intake {
     ) -> Result<Intake, StartError> {
         let local_addr = listener.local_addr()?;
         listener.set_nonblocking(true)?;
-        let (n_threads, max_connections) = (options.threads.max(1), options.max_connections.max(1));
-        let rules = Arc::new(Rules {
-            options,
-            apps: Apps::new(apps)?,
-            policy: Policy::new(commands),
-            deciders,
+        let n_threads = options.threads.max(1);
+        let places = Arc::new(Places::new(&options));
+        let rules = Rules::new(options, apps, commands, deciders, n_threads)?;
+        let common = Arc::new(Common {
             journal: journal.clone(),
             appends: Steady::working(),
             records: Steady::working(),
+            replays: ReplayWindow::new(),
+            is_lingering: AtomicBool::new(false),
         });
 
         let drain_until = Arc::new(OnceLock::new());
         let (mut hands, mut ended, mut threads) = (Vec::new(), Vec::new(), Vec::new());
         for n in 0..n_threads {
-            let worker = Arc::new(Worker::new(rules.clone(), journal.port()));
-            let (connections, accepted) = mpsc::channel(max_connections);
+            let worker = Arc::new(Worker::new(common.clone(), rules.clone(), journal.port()));
+            let (connections, accepted) = mpsc::unbounded_channel();
             let (end, has_ended) = oneshot::channel();
             hands.push(Hand { worker: worker.clone(), connections });
             ended.push(has_ended);
@@ -89,7 +97,11 @@ impl Intake {
                 let _ = end.send(worker.run(&runtime, accepted, drain_within));
             })?);
         }
-        let counters = Arc::new(Counters::new(hands.iter().map(|hand| hand.worker.tally.clone()).collect()));
+        let at_the_door = Arc::new(Tally::default());
+        let workers: Vec<Arc<Worker>> = hands.iter().map(|hand| hand.worker.clone()).collect();
+        let counters = Arc::new(Counters::new(
+            workers.iter().map(|worker| worker.tally.clone()).chain([at_the_door.clone()]).collect(),
+        ));
 
         let (stop, stopped) = oneshot::channel();
         let runtime = runtime()?;
@@ -97,10 +109,30 @@ impl Intake {
             let _inside = runtime.enter(); // Where a socket is registered for readiness.
             tokio::net::TcpListener::from_std(listener)?
         };
+        let seats = places.clone();
         threads.push(spawn("intake-accept", move || {
-            runtime.block_on(accept(listener, hands, max_connections, stopped));
+            runtime.block_on(accept(listener, hands, Door { places: seats, tally: at_the_door }, stopped));
         })?);
-        Ok(Intake { local_addr, counters, stop, drain_until, ended, threads })
+        Ok(Intake { local_addr, counters, workers, common, places, stop, drain_until, ended, threads })
+    }
+
+    /// Replaces all that it goes by. Requests that have begun keep what they began with, their deciders included, and
+    /// connections what hyper was told of heads; every other request goes by the new rules when this returns.
+    /// How many threads there are stays as it is: see [`IntakeOptions::needs_restart`]. Does not block.
+    ///
+    /// # Errors
+    /// When the settings contradict each other; nothing is changed then.
+    pub fn replace(
+        &self,
+        options: IntakeOptions,
+        apps: Vec<IntakeApp>,
+        commands: Vec<CommandRule>,
+        deciders: Deciders,
+    ) -> Result<(), StartError> {
+        let rules = Rules::new(options, apps, commands, deciders, self.workers.len())?;
+        self.workers.iter().for_each(|worker| worker.replace(rules.clone()));
+        self.places.replace(&rules.options);
+        Ok(())
     }
 
     /// The address that it answers on.
@@ -113,6 +145,12 @@ impl Intake {
     #[must_use]
     pub fn counters(&self) -> Arc<Counters> {
         self.counters.clone()
+    }
+
+    /// From now on each answer is the last of its connection, and says so; connections are accepted as before. For the time
+    /// that whoever sends here needs to notice that it is to send elsewhere. There is no way back.
+    pub fn linger(&self) {
+        self.common.is_lingering.store(true, Relaxed);
     }
 
     /// Stops accepting, closes what is idle, and waits until the requests that are there are answered, at most

@@ -4,27 +4,37 @@
 //!
 //! `accept` takes connections and hands them to the threads of `worker`; `connection` drives one, on a `socket` that
 //! keeps its `clock`; `routes` is the way of one request, with `verify` before its `body` is read and `policy` and
-//! `identity` after; `refusal` is what it is answered otherwise.
+//! `identity` after; `refusal` is what it is answered otherwise. `rules` is all of that which is configured.
 
 mod accept;
+mod app_counts;
 mod body;
 mod clock;
 mod connection;
 mod counters;
+mod depth;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
 mod identity;
 mod intake;
 mod options;
+mod places;
 mod policy;
 mod refusal;
+mod replay_window;
 mod routes;
+mod rules;
 mod socket;
+mod source;
+mod stream;
+mod token_counts;
 mod verify;
 mod worker;
 
-pub use counters::{Counters, Outcome};
+pub use app_counts::{AppCount, CallbackOutcome, CommandCount};
+pub use counters::{Counters, Outcome, Road};
 pub use intake::{DrainReport, Intake, StartError};
-pub use options::{CommandRule, IntakeApp, IntakeOptions, JournalRule, PathRule, SignaturePolicy};
+pub use options::{CommandRule, IntakeApp, IntakeOptions, JournalRule, PathRule, SignaturePolicy, WhenNotDurable};
 pub use refusal::Refusal;
+pub use token_counts::TokenCount;

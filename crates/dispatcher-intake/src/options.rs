@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use dispatcher_core::{App, CommandPattern, Secret};
+use dispatcher_core::{App, CommandPattern, Network, Secret};
+use dispatcher_tls::Tls;
 
 /// The limits of the intake. [`Default`] is what the configuration starts from.
 #[derive(Clone, Debug)]
@@ -27,12 +28,30 @@ pub struct IntakeOptions {
     /// Connections at one time. Further ones wait in the kernel's queue until one closes: Tencent may be set to try
     /// again after a timeout, but not after a refused connection. Default: 4096.
     pub max_connections: usize,
+    /// Connections from one address at one time, or from one /64 of IPv6; a further one is closed at once. Connections of
+    /// `trusted_proxies` do not count. Default: none, for it is not published how many addresses Tencent has.
+    pub max_connections_per_address: Option<usize>,
+    /// Callbacks that are being answered at one time, shared out evenly among the threads. An after callback beyond is
+    /// refused with 503; one that wants a decision is always taken. Default: 2048.
+    pub max_in_flight: usize,
+    /// Who may say in `X-Forwarded-For` whom a request comes from. Default: nobody.
+    pub trusted_proxies: Vec<Network>,
     /// Header lines of one request. Default: 100; any other number costs an allocation per request.
     pub max_headers: usize,
     /// The longest head of a request, in bytes. Default: 16 KiB.
     pub header_bytes: usize,
     /// The longest query string, in bytes. Default: 8 KiB.
     pub query_limit: usize,
+    /// How many objects and arrays of a body may lie within each other. Default: 100; most readers of JSON take no more
+    /// than 128.
+    pub json_depth: usize,
+    /// Whether a signature that came with another callback before is refused. Such are counted in any case. Default: no,
+    /// since Tencent signs whatever it sends in one second alike.
+    pub strict_replay: bool,
+    /// What is answered to an after callback that could not be stored. Default: a refusal, at once.
+    pub when_not_durable: WhenNotDurable,
+    /// What connections speak TLS with; as they come where there is none. Default: none.
+    pub tls: Option<Tls>,
     /// Worker threads, at least one. Default: one per core.
     pub threads: usize,
 }
@@ -47,11 +66,26 @@ impl Default for IntakeOptions {
             header_within: Duration::from_secs(10),
             idle: Duration::from_secs(300),
             max_connections: 4096,
+            max_connections_per_address: None,
+            max_in_flight: 2048,
+            trusted_proxies: Vec::new(),
             max_headers: 100,
             header_bytes: 16 << 10,
             query_limit: 8 << 10,
+            json_depth: 100,
+            strict_replay: false,
+            when_not_durable: WhenNotDurable::Refuse,
+            tls: None,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
         }
+    }
+}
+
+impl IntakeOptions {
+    /// The settings, by their names in the configuration, that differ in `new` and that a running intake cannot change.
+    #[must_use]
+    pub fn needs_restart(&self, new: &IntakeOptions) -> Vec<&'static str> {
+        if self.threads.max(1) == new.threads.max(1) { Vec::new() } else { vec!["threads"] }
     }
 }
 
@@ -62,6 +96,16 @@ pub enum PathRule {
     Exact(String),
     /// All.
     Any,
+}
+
+/// What is answered to an after callback that could not be stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenNotDurable {
+    /// A refusal with 503, once that is known.
+    Refuse,
+    /// Nothing for five seconds from the request's head, in which Tencent, which waits for two, takes it for timed out; OK
+    /// should it be stored in this time after all, and then a refusal with 503.
+    Hold,
 }
 
 /// What is asked of `Sign` and `RequestTime`.
@@ -84,6 +128,8 @@ pub struct IntakeApp {
     pub tokens: Vec<Secret>,
     /// What is asked of its callbacks' signatures.
     pub signature: SignaturePolicy,
+    /// Where they may come from. None: from anywhere.
+    pub allow_from: Vec<Network>,
 }
 
 /// What becomes of the callbacks of some commands. Of several rules that select a command, the narrowest speaks; of

@@ -32,16 +32,22 @@ pub enum Refusal {
     CommandDiffers = 400_009,
     /// A header of the request cannot be read.
     HeaderMalformed = 400_010,
+    /// The body is nested too deeply.
+    TooDeep = 400_011,
     /// `Sign` or `RequestTime` is missing.
     SignatureMissing = 401_001,
     /// `Sign` is not the signature of `RequestTime` with any token of the app.
     SignatureWrong = 401_002,
     /// `RequestTime` is right, but too far from this machine's clock.
     SignatureStale = 401_003,
+    /// The signature came with another callback before, and that is not allowed.
+    SignatureReused = 401_004,
     /// `SdkAppid` is missing.
     AppMissing = 403_001,
     /// `SdkAppid` is none of the configured apps.
     AppUnknown = 403_002,
+    /// The request does not come from where the app's callbacks may come from.
+    SourceNotAllowed = 403_003,
     /// Another path than the configured one.
     PathUnknown = 404_001,
     /// Another method than POST.
@@ -58,11 +64,13 @@ pub enum Refusal {
     JournalFailed = 503_002,
     /// The journal did not store the callback by the deadline; it may still do so.
     JournalLate = 503_003,
+    /// As many callbacks as may be are being answered.
+    TooBusy = 503_004,
 }
 
 impl Refusal {
     /// All of them, by number.
-    pub const ALL: [Refusal; 23] = [
+    pub const ALL: [Refusal; 27] = [
         Refusal::ParameterTwice,
         Refusal::ParameterEncoding,
         Refusal::CommandMissing,
@@ -73,11 +81,14 @@ impl Refusal {
         Refusal::CommandTwice,
         Refusal::CommandDiffers,
         Refusal::HeaderMalformed,
+        Refusal::TooDeep,
         Refusal::SignatureMissing,
         Refusal::SignatureWrong,
         Refusal::SignatureStale,
+        Refusal::SignatureReused,
         Refusal::AppMissing,
         Refusal::AppUnknown,
+        Refusal::SourceNotAllowed,
         Refusal::PathUnknown,
         Refusal::MethodNotPost,
         Refusal::BodyLate,
@@ -86,6 +97,7 @@ impl Refusal {
         Refusal::JournalFull,
         Refusal::JournalFailed,
         Refusal::JournalLate,
+        Refusal::TooBusy,
     ];
 
     /// The `ErrorCode` of the reply.
@@ -114,11 +126,14 @@ impl Refusal {
             Refusal::CommandTwice => "command_twice",
             Refusal::CommandDiffers => "command_differs",
             Refusal::HeaderMalformed => "header_malformed",
+            Refusal::TooDeep => "too_deep",
             Refusal::SignatureMissing => "signature_missing",
             Refusal::SignatureWrong => "signature_wrong",
             Refusal::SignatureStale => "signature_stale",
+            Refusal::SignatureReused => "signature_reused",
             Refusal::AppMissing => "app_missing",
             Refusal::AppUnknown => "app_unknown",
+            Refusal::SourceNotAllowed => "source_not_allowed",
             Refusal::PathUnknown => "path_unknown",
             Refusal::MethodNotPost => "method_not_post",
             Refusal::BodyLate => "body_late",
@@ -127,6 +142,7 @@ impl Refusal {
             Refusal::JournalFull => "journal_full",
             Refusal::JournalFailed => "journal_failed",
             Refusal::JournalLate => "journal_late",
+            Refusal::TooBusy => "too_busy",
         }
     }
 

@@ -5,32 +5,40 @@
 use std::{
     convert::Infallible,
     future::{poll_fn, ready},
+    hash::Hash,
     pin::{Pin, pin},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering::Relaxed},
     task::Poll,
     time::Instant,
 };
 
 use bytes::{Buf, Bytes};
-use dispatcher_core::{Callback, CallbackId, CallbackParts, Timestamp};
-use dispatcher_journal::{DecisionRecord, Place};
+use dispatcher_core::{Callback, CallbackId, CallbackParts, Command, Timestamp};
+use dispatcher_journal::{AppendError, Appended, DecisionRecord, Place};
 use futures_util::Stream;
 use tencent_chat::{Query, inspect, without_signature};
 use tracing::{debug, info, warn};
 use warp::{
     Filter, Rejection,
     filters::path::FullPath,
-    http::{Method, Response},
+    http::{HeaderValue, Method, Response, header},
 };
 
 use crate::{
-    IntakeApp, Outcome, PathRule, body,
+    CallbackOutcome, IntakeApp, Outcome, PathRule, Road, WhenNotDurable, body,
     connection::{Connection, Late},
+    depth,
     identity::identity,
     refusal::{self, Refusal, Refused},
-    verify,
-    worker::Worker,
+    rules::Rules,
+    source::{self, Forwarded},
+    verify::{self, Signed},
+    worker::{InFlight, Worker},
 };
+
+/// How long a request whose callback could not be stored is held, in milliseconds from its head: well past the two seconds
+/// that Tencent waits.
+const HOLD: u64 = 5_000;
 
 /// Answers the requests of one connection.
 ///
@@ -45,10 +53,11 @@ pub(crate) fn routes(
         .and(warp::path::full())
         .and(query)
         .and(warp::header::optional("content-length"))
+        .and(warp::ext::optional())
         .and(warp::body::stream())
-        .then(move |method, path, query, length, body| {
-            connection.serve();
-            answer(connection.clone(), Head { method, path, query, length }, body)
+        .then(move |method, path, query, length, forwarded, body| {
+            let rules = connection.serve();
+            answer(connection.clone(), rules, Head { method, path, query, length, forwarded }, body)
         })
         // What the filters themselves reject: headers that hyper takes and warp does not.
         .recover(move |_: Rejection| {
@@ -67,28 +76,47 @@ struct Head {
     path: FullPath,
     query: String,
     length: Option<u64>,
+    forwarded: Option<Forwarded>,
 }
 
-async fn answer<S, B>(connection: Arc<Connection>, head: Head, body: S) -> Response<Bytes>
+async fn answer<S, B>(connection: Arc<Connection>, rules: Arc<Rules>, head: Head, body: S) -> Response<Bytes>
 where
     S: Stream<Item = Result<B, warp::Error>>,
     B: Buf,
 {
     let mut body = pin!(body);
     let begun = Instant::now();
-    let mut request = Request { connection: &connection, begun, app: None, is_read: false };
-    let response = match request.answer(&head, body.as_mut()).await {
+    let mut request = Request {
+        connection: &connection,
+        rules: &rules,
+        begun,
+        app: None,
+        signed: None,
+        command: None,
+        road: None,
+        is_read: false,
+    };
+    let mut response = match request.answer(&head, body.as_mut()).await {
         Ok((outcome, reply)) => {
             connection.worker.tally.count(outcome);
+            request.count(CallbackOutcome::of(outcome));
             reply.map_or_else(refusal::ok, refusal::json)
         }
         Err(refused) => {
+            request.count(Some(CallbackOutcome::Refused));
             // What is there of the body costs nothing; for the rest nobody waits.
             let is_read = request.is_read || poll_fn(|cx| Poll::Ready(body::is_over(body.as_mut(), cx))).await;
             connection.leave_unread(!is_read);
             refuse(&connection, request.app, &refused)
         }
     };
+    let worker = &connection.worker;
+    if let Some(road) = request.road {
+        worker.tally.answered_in(road, begun.elapsed());
+    }
+    if worker.common.is_lingering.load(Relaxed) {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     connection.reply();
     response
 }
@@ -102,9 +130,13 @@ fn refuse(connection: &Connection, app: Option<&IntakeApp>, refused: &Refused) -
 
 struct Request<'c> {
     connection: &'c Connection,
+    rules: &'c Rules,
     begun: Instant, // When its head was there.
     app: Option<&'c IntakeApp>,
-    is_read: bool, // Its body was read to the end.
+    command: Option<Command>, // Of a callback that is verified.
+    signed: Option<Signed>,   // If it is, and was looked at.
+    road: Option<Road>,       // Of a callback that is verified.
+    is_read: bool,            // Its body was read to the end.
 }
 
 impl<'c> Request<'c> {
@@ -116,24 +148,34 @@ impl<'c> Request<'c> {
         self.check_head(head)?;
         let query = Query::parse(&head.query)?;
         let Some(command) = query.command.as_deref() else {
-            return self.probe(&query, body).await.map(plain);
+            return self.probe(head, &query, body).await.map(plain);
         };
-        let app = self.verify(&query)?;
+        let app = self.verify(head, &query)?;
         let command = verify::command(command)?;
+        self.command = Some(command.clone());
+        self.road = Some(if command.wants_decision() { Road::Before } else { Road::After });
+        let _in_flight = self.begin(&command)?;
 
-        let rules = &self.connection.worker.rules;
+        let rules = self.rules;
         let read = body::read(body.as_mut(), head.length, rules.options.body_limit);
         let body = self.connection.within(read).await.map_err(body_late)??;
         self.is_read = true;
         let envelope = inspect(&body, command.as_str())?;
-        let is_journaled = rules.policy.is_journaled(&command);
-        if !is_journaled && !command.wants_decision() {
-            return Ok(plain(Outcome::NotJournaled));
+        if depth::is_deeper(&body, rules.options.json_depth) {
+            let limit = rules.options.json_depth;
+            return Err(Refusal::TooDeep.because(format!(
+                "the body has more than {limit} objects and arrays within each other; raise [intake] json_depth"
+            )));
         }
-
+        let is_journaled = rules.policy.is_journaled(&command);
         let tells_apart = envelope.tells_apart || query.request_id.is_some();
         let identity =
             tells_apart.then(|| identity(app.app.sdk_app_id(), &command, query.request_id.as_deref(), &body));
+        let unidentified = identity.is_none().then_some((command.as_str(), &body));
+        self.check_replay(app.app.sdk_app_id(), (identity, unidentified))?;
+        if !is_journaled && !command.wants_decision() {
+            return Ok(plain(Outcome::NotJournaled));
+        }
         let wants_decision = command.wants_decision();
         let callback = Callback::new(CallbackParts {
             id: CallbackId::mint(),
@@ -152,8 +194,15 @@ impl<'c> Request<'c> {
         }
     }
 
+    /// Counts a callback that was verified by its app and command.
+    fn count(&self, outcome: Option<CallbackOutcome>) {
+        if let (Some(outcome), Some(app), Some(command)) = (outcome, self.app, &self.command) {
+            self.rules.counts.count(app.app.sdk_app_id(), command, outcome, Timestamp::now());
+        }
+    }
+
     fn check_head(&self, head: &Head) -> Result<(), Refused> {
-        let options = &self.connection.worker.rules.options;
+        let options = &self.rules.options;
         if let PathRule::Exact(path) = &options.path
             && head.path.as_str() != path
         {
@@ -169,18 +218,52 @@ impl<'c> Request<'c> {
         Ok(())
     }
 
-    fn verify(&mut self, query: &Query<'_>) -> Result<&'c IntakeApp, Refused> {
-        let rules = &self.connection.worker.rules;
+    /// Notes whether the signature came with another callback before.
+    fn check_replay(&self, app: u64, callback: impl Hash) -> Result<(), Refused> {
+        let worker = &self.connection.worker;
+        let Some(signed) = self.signed else { return Ok(()) };
+        if !worker.common.replays.is_another((app, signed.token), signed.second, callback) {
+            return Ok(());
+        }
+        worker.tally.count(Outcome::SignatureReused);
+        match self.rules.options.strict_replay {
+            false => Ok(()),
+            true => Err(Refusal::SignatureReused
+                .because("Sign and RequestTime came with another callback before; see [intake] strict_replay")),
+        }
+    }
+
+    fn begin(&self, command: &Command) -> Result<InFlight<'c>, Refused> {
+        // Bounded by the connections: each has one request at a time.
+        let limit = if command.wants_decision() { usize::MAX } else { self.rules.max_in_flight };
+        self.connection.worker.begin(limit).ok_or_else(|| {
+            Refusal::TooBusy.because("too many callbacks are being answered at this time; send it again later")
+        })
+    }
+
+    fn verify(&mut self, head: &Head, query: &Query<'_>) -> Result<&'c IntakeApp, Refused> {
+        let rules = self.rules;
         let app = rules.apps.find(query)?;
         self.app = Some(app);
-        verify::check_signature(app, query, Timestamp::now(), rules.options.freshness)?;
+        if !app.allow_from.is_empty() {
+            let trusted = &rules.options.trusted_proxies;
+            let client = source::client(self.connection.peer.ip(), trusted, head.forwarded.as_ref());
+            verify::check_source(app, client)?;
+        }
+        self.signed = verify::check_signature(app, query)?;
+        if let Some(signed) = &self.signed {
+            let now = Timestamp::now();
+            self.connection.worker.tally.skewed_by(signed.behind(now));
+            rules.tokens.count(app.app.sdk_app_id(), signed.token);
+            verify::check_freshness(signed, now, rules.options.freshness)?;
+        }
         self.connection.trust();
         Ok(app)
     }
 
     /// A request without a command. With an empty body it is a console that tries out the URL – what that sends is not
     /// documented, so nothing else is asked of it – and otherwise a callback that lacks its command.
-    async fn probe<S, B>(&mut self, query: &Query<'_>, mut body: Pin<&mut S>) -> Result<Outcome, Refused>
+    async fn probe<S, B>(&mut self, head: &Head, query: &Query<'_>, mut body: Pin<&mut S>) -> Result<Outcome, Refused>
     where
         S: Stream<Item = Result<B, warp::Error>>,
         B: Buf,
@@ -189,7 +272,7 @@ impl<'c> Request<'c> {
         if !is_empty {
             // For a body whose length is yet to be seen nobody waits who has not been verified, and nothing is read
             // of it: who sends a body in chunks is no console.
-            self.verify(query)?;
+            self.verify(head, query)?;
             return Err(Refusal::CommandMissing.because(
                 "query parameter CallbackCommand is missing; only an empty body, as a console may send, does without",
             ));
@@ -200,16 +283,16 @@ impl<'c> Request<'c> {
     /// Answers a callback that wants a decision. The reply does not wait for the journal.
     async fn decide(&self, callback: Callback, is_journaled: bool) -> Answered {
         let worker = &self.connection.worker;
-        let rules = &worker.rules;
+        let rules = self.rules;
         let deadline = self.begun + rules.options.answer_within;
         let callback = Arc::new(callback);
         let mut recorded = Recorded { worker, callback: is_journaled.then(|| callback.clone()) };
-        let answer = rules.deciders.decide(&callback, deadline).await;
+        let answer = rules.deciders.decide(&callback, deadline, Some(&worker.caller)).await;
         let place = answer.afterwards.as_ref().map(|_| Place::new());
         recorded.put(answer.record, place.as_ref());
         if let Some(afterwards) = answer.afterwards {
             let place = if is_journaled { place } else { None };
-            rules.deciders.go_on(afterwards, place.map(|place| (rules.journal.clone(), place)));
+            rules.deciders.go_on(afterwards, place.map(|place| (worker.common.journal.clone(), place)));
         }
         worker.tally.decided_in(self.begun.elapsed());
         (if is_journaled { Outcome::Decided } else { Outcome::NotJournaled }, Some(answer.reply))
@@ -218,14 +301,11 @@ impl<'c> Request<'c> {
     /// Answers an after callback, once it is durable.
     async fn acknowledge(&self, callback: Callback) -> Result<Outcome, Refused> {
         let worker = &self.connection.worker;
-        let appended = match self.connection.within(worker.port.append(callback)).await {
-            Ok(Ok(_)) => Ok(Outcome::Accepted),
-            Ok(Err(err)) => Err(Refused::from(err)),
-            Err(Late) => {
-                Err(Refusal::JournalLate.because("the journal did not store the callback in time; send it again later"))
-            }
-        };
-        if worker.rules.appends.change(appended.is_ok()) {
+        let mut append = pin!(worker.port.append(callback));
+        let stored = self.connection.within(append.as_mut()).await;
+        let is_late = stored.is_err();
+        let appended = accepted(stored);
+        if worker.common.appends.change(appended.is_ok()) {
             match &appended {
                 Ok(_) => info!("the journal stores callbacks again"),
                 Err(refused) => warn!(
@@ -234,7 +314,26 @@ impl<'c> Request<'c> {
                 ),
             }
         }
+        if appended.is_ok() || self.rules.options.when_not_durable == WhenNotDurable::Refuse {
+            return appended;
+        }
+        worker.tally.count(Outcome::Held);
+        if is_late {
+            self.connection.extend(HOLD);
+            return accepted(self.connection.within(append).await);
+        }
+        self.connection.hold(HOLD).await;
         appended
+    }
+}
+
+fn accepted(stored: Result<Result<Appended, AppendError>, Late>) -> Result<Outcome, Refused> {
+    match stored {
+        Ok(Ok(_)) => Ok(Outcome::Accepted),
+        Ok(Err(err)) => Err(Refused::from(err)),
+        Err(Late) => {
+            Err(Refusal::JournalLate.because("the journal did not store the callback in time; send it again later"))
+        }
     }
 }
 
@@ -252,7 +351,7 @@ impl Recorded<'_> {
             Some(record) => worker.port.append_decided(callback, record, place),
             None => worker.port.append_detached(callback),
         };
-        if worker.rules.records.change(is_taken) {
+        if worker.common.records.change(is_taken) {
             match is_taken {
                 true => info!("the journal takes the records of before callbacks again"),
                 false => {

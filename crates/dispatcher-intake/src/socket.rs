@@ -7,19 +7,16 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::connection::Connection;
+use crate::{connection::Connection, stream::Stream};
 
 /// What is read and thrown away at most of a request that was refused unread.
 const LINGER_BYTES: usize = 256 << 10;
 
 /// The socket. Tells the clock when bytes arrive and when all are sent.
 pub(crate) struct Socket {
-    stream: TcpStream,
+    stream: Stream,
     connection: Arc<Connection>,
     closing: Closing,
 }
@@ -32,11 +29,11 @@ enum Closing {
 }
 
 impl Socket {
-    pub(crate) fn new(stream: TcpStream, connection: Arc<Connection>) -> Socket {
+    pub(crate) fn new(stream: Stream, connection: Arc<Connection>) -> Socket {
         Socket { stream, connection, closing: Closing::No }
     }
 
-    fn stream(self: Pin<&mut Self>) -> Pin<&mut TcpStream> {
+    fn stream(self: Pin<&mut Self>) -> Pin<&mut Stream> {
         Pin::new(&mut self.get_mut().stream)
     }
 }
@@ -93,7 +90,7 @@ impl AsyncWrite for Socket {
         let mut taken = [0; 4096];
         while let Closing::Lingering(left @ 1..) = this.closing {
             let mut buf = ReadBuf::new(&mut taken);
-            ready!(Pin::new(&mut this.stream).poll_read(cx, &mut buf))?;
+            ready!(this.stream.raw().poll_read(cx, &mut buf))?;
             match buf.filled().len() {
                 0 => break,
                 n => this.closing = Closing::Lingering(left.saturating_sub(n)),

@@ -1,6 +1,6 @@
 //! Whose callback it is, and whether it really comes from them: what the query string alone can tell.
 
-use std::time::Duration;
+use std::{net::IpAddr, time::Duration};
 
 use dispatcher_core::{Command, Timestamp};
 use tencent_chat::{Query, verify};
@@ -25,6 +25,11 @@ impl Apps {
         Ok(Apps(apps))
     }
 
+    /// All of them.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &IntakeApp> {
+        self.0.iter()
+    }
+
     /// The app that `SdkAppid` names.
     pub(crate) fn find(&self, query: &Query<'_>) -> Result<&IntakeApp, Refused> {
         let Some(sdk_app_id) = query.sdk_app_id.as_deref() else {
@@ -38,15 +43,37 @@ impl Apps {
     }
 }
 
-/// Whether the signature is as this app's policy asks.
-pub(crate) fn check_signature(
-    app: &IntakeApp,
-    query: &Query<'_>,
-    now: Timestamp,
-    freshness: Duration,
-) -> Result<(), Refused> {
+/// Whether the app's callbacks may come from here; `None` is nobody knows where.
+pub(crate) fn check_source(app: &IntakeApp, client: Option<IpAddr>) -> Result<(), Refused> {
+    if client.is_some_and(|client| app.allow_from.iter().any(|network| network.contains(client))) {
+        return Ok(());
+    }
+    Err(Refusal::SourceNotAllowed.because(
+        "this address is not among those of the app's allow_from; behind a proxy, see [intake] trusted_proxies",
+    ))
+}
+
+/// What is right about a signature.
+#[derive(Clone, Copy)]
+pub(crate) struct Signed {
+    /// The place of the token that it is made with.
+    pub(crate) token: usize,
+    /// Its `RequestTime`, in Unix seconds.
+    pub(crate) second: u64,
+    millis: i64,
+}
+
+impl Signed {
+    /// By how many milliseconds it is behind.
+    pub(crate) fn behind(&self, now: Timestamp) -> i64 {
+        now.as_millis().saturating_sub(self.millis)
+    }
+}
+
+/// Whether the signature is as this app's policy asks; what it says, if it was looked at. How old it is has yet to be judged.
+pub(crate) fn check_signature(app: &IntakeApp, query: &Query<'_>) -> Result<Option<Signed>, Refused> {
     let (sign, request_time) = match (app.signature, &query.sign, &query.request_time) {
-        (SignaturePolicy::Off, _, _) | (SignaturePolicy::Optional, None, None) => return Ok(()),
+        (SignaturePolicy::Off, _, _) | (SignaturePolicy::Optional, None, None) => return Ok(None),
         (_, Some(sign), Some(request_time)) => (sign, request_time),
         _ => {
             return Err(Refusal::SignatureMissing.because(
@@ -55,20 +82,27 @@ pub(crate) fn check_signature(
         }
     };
     // Every token is tried, whichever is right, so that the time taken does not tell which.
-    let right = app.tokens.iter().fold(false, |right, token| verify(token.expose(), request_time, sign) | right);
-    if !right {
+    let tokens = app.tokens.iter().enumerate();
+    let right = tokens.fold(None, |right, (n, token)| match verify(token.expose(), request_time, sign) {
+        true => Some(n),
+        false => right,
+    });
+    let Some(token) = right else {
         return Err(Refusal::SignatureWrong.because(
             "Sign is not the SHA-256 of the app's token and RequestTime; compare the token with the console's",
         ));
-    }
-    check_freshness(request_time, now, freshness)
+    };
+    let second = number(request_time);
+    let signed = second.and_then(|second| {
+        let millis = i64::try_from(second).ok()?.checked_mul(1000)?;
+        Some(Signed { token, second, millis })
+    });
+    signed.map(Some).ok_or_else(|| Refusal::SignatureStale.because("RequestTime is not a number of Unix seconds"))
 }
 
-fn check_freshness(request_time: &str, now: Timestamp, freshness: Duration) -> Result<(), Refused> {
-    let Some(signed_at) = number(request_time).and_then(|seconds| i64::try_from(seconds).ok()?.checked_mul(1000))
-    else {
-        return Err(Refusal::SignatureStale.because("RequestTime is not a number of Unix seconds"));
-    };
+/// Whether it was signed lately, and not too early.
+pub(crate) fn check_freshness(signed: &Signed, now: Timestamp, freshness: Duration) -> Result<(), Refused> {
+    let signed_at = signed.millis;
     let apart = Duration::from_millis(signed_at.abs_diff(now.as_millis()));
     if apart <= freshness {
         return Ok(());
@@ -107,14 +141,18 @@ mod tests {
 
     fn app(id: u64, tokens: &[&str], signature: SignaturePolicy) -> IntakeApp {
         let tokens = tokens.iter().map(|token| Secret::new(token).unwrap()).collect();
-        IntakeApp { app: App::new(id, "main"), tokens, signature }
+        IntakeApp { app: App::new(id, "main"), tokens, signature, allow_from: vec![] }
     }
 
     #[track_caller]
     fn check(app: &IntakeApp, query: &str, now: i64) -> Option<Refusal> {
         let query = Query::parse(query).unwrap();
-        let checked = check_signature(app, &query, Timestamp::from_millis(now), Duration::from_secs(60));
-        checked.err().map(|refused| refused.refusal)
+        judge(app, &query, now).err().map(|refused| refused.refusal)
+    }
+
+    fn judge(app: &IntakeApp, query: &Query<'_>, now: i64) -> Result<(), Refused> {
+        let Some(signed) = check_signature(app, query)? else { return Ok(()) };
+        check_freshness(&signed, Timestamp::from_millis(now), Duration::from_secs(60))
     }
 
     #[test]
@@ -183,8 +221,7 @@ mod tests {
         let app = app(1, &["t"], SignaturePolicy::Required);
         let raw = query_string(1, "A.B", None, None, Some(("t", 1000)));
         let query = Query::parse(&raw).unwrap();
-        let refused =
-            check_signature(&app, &query, Timestamp::from_millis(1_075_000), Duration::from_secs(60)).unwrap_err();
+        let refused = judge(&app, &query, 1_075_000).unwrap_err();
         assert_eq!(
             refused.info,
             "RequestTime is 75 s behind this machine's clock, and 60 s are allowed; check both clocks"

@@ -12,34 +12,31 @@ use std::{
     time::{Duration, Instant},
 };
 
-use dispatcher_decider::Deciders;
+use arc_swap::ArcSwap;
+use dispatcher_cell::Caller;
 use dispatcher_journal::{Journal, Port};
-use hyper::server::conn::http1;
 use tokio::{
     runtime::Runtime,
-    sync::{Notify, OwnedSemaphorePermit, mpsc},
+    sync::{Notify, mpsc},
     time::{MissedTickBehavior, interval, timeout},
 };
 use tracing::debug;
 
 use crate::{
-    IntakeOptions,
-    clock::Limits,
     connection::{Connection, Order, Place, serve},
     counters::Tally,
-    policy::Policy,
-    verify::Apps,
+    places::Seat,
+    replay_window::ReplayWindow,
+    rules::Rules,
 };
 
-/// What all workers go by, and the little that they tell each other.
-pub(crate) struct Rules {
-    pub(crate) options: IntakeOptions,
-    pub(crate) apps: Apps,
-    pub(crate) policy: Policy,
-    pub(crate) deciders: Deciders,
+/// What all workers have in common, whatever is configured.
+pub(crate) struct Common {
     pub(crate) journal: Journal, // For what comes after an answer; callbacks go through the worker's port.
     pub(crate) appends: Steady,  // Whether the last append of an after callback worked.
-    pub(crate) records: Steady,  // Whether the journal took the last record of a before callback.
+    pub(crate) replays: ReplayWindow,
+    pub(crate) is_lingering: AtomicBool, // Whether each answer is to be the last of its connection.
+    pub(crate) records: Steady,          // Whether the journal took the last record of a before callback.
 }
 
 /// Something that works, or does not, and is worth a log line when that changes.
@@ -57,48 +54,51 @@ impl Steady {
     }
 }
 
+/// A callback that is being answered.
+pub(crate) struct InFlight<'w>(&'w AtomicUsize);
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
+}
+
 /// A connection on its way to a worker.
 pub(crate) struct Accepted {
     pub(crate) stream: TcpStream,
     pub(crate) peer: SocketAddr,
-    pub(crate) permit: OwnedSemaphorePermit,
+    pub(crate) seat: Seat,
 }
 
 /// What the connections of one worker share.
 pub(crate) struct Worker {
-    pub(crate) rules: Arc<Rules>,
-    pub(crate) limits: Limits,
+    pub(crate) common: Arc<Common>,
     pub(crate) port: Port,
+    pub(crate) caller: Caller, // Of the deciders.
     pub(crate) tally: Arc<Tally>,
-    pub(crate) http: http1::Builder,
+    rules: ArcSwap<Rules>,
     started: Instant,
-    now: AtomicU64, // Milliseconds since `started`, as of the last look at the clocks.
-    n_connections: AtomicUsize,
+    now: AtomicU64,           // Milliseconds since `started`, as of the last look at the clocks.
+    n_in_flight: AtomicUsize, // Callbacks that are being answered.
     // Locked when a connection comes or goes and at each look, by this worker's thread alone.
     connections: Mutex<HashMap<u64, Arc<Connection>>>,
     emptied: Notify,
 }
 
 impl Worker {
-    pub(crate) fn new(rules: Arc<Rules>, port: Port) -> Worker {
-        let mut http = http1::Builder::new();
-        let options = &rules.options;
-        // No timer: time is kept by the connections' clocks, which tell an idle connection from a slow head.
-        http.half_close(false).max_header_size(options.header_bytes).max_buf_size(options.header_bytes.max(64 << 10));
-        if options.max_headers != IntakeOptions::default().max_headers {
-            http.max_headers(options.max_headers);
-        }
+    pub(crate) fn new(common: Arc<Common>, rules: Rules, port: Port) -> Worker {
+        let tally = Arc::<Tally>::default();
         Worker {
-            limits: Limits::new(options),
+            common,
             port,
-            tally: Arc::default(),
-            http,
+            caller: Caller::default(),
+            rules: ArcSwap::from_pointee(rules.counted_in(&tally)),
+            tally,
             started: Instant::now(),
             now: AtomicU64::new(0),
-            n_connections: AtomicUsize::new(0),
+            n_in_flight: AtomicUsize::new(0),
             connections: Mutex::default(),
             emptied: Notify::new(),
-            rules,
         }
     }
 
@@ -109,12 +109,12 @@ impl Worker {
     pub(crate) fn run(
         self: Arc<Worker>,
         runtime: &Runtime,
-        mut accepted: mpsc::Receiver<Accepted>,
+        mut accepted: mpsc::UnboundedReceiver<Accepted>,
         drain_within: impl FnOnce() -> Duration,
     ) -> usize {
         runtime.block_on(async {
             let worker = self.clone();
-            let pump = tokio::spawn(async move { worker.port.pump().await });
+            let pump = tokio::spawn(async move { tokio::join!(worker.port.pump(), worker.caller.pump()) });
             let worker = self.clone();
             let look = tokio::spawn(async move { worker.keep_looking().await });
             let mut next_id = 0;
@@ -129,6 +129,16 @@ impl Worker {
         })
     }
 
+    /// What a request that begins now goes by, to its end.
+    pub(crate) fn rules(&self) -> Arc<Rules> {
+        self.rules.load_full()
+    }
+
+    /// Gives whatever begins from now on other rules.
+    pub(crate) fn replace(&self, rules: Rules) {
+        self.rules.store(Arc::new(rules.counted_in(&self.tally)));
+    }
+
     /// The time, in milliseconds, as of the last look at the clocks.
     pub(crate) fn now(&self) -> u64 {
         self.now.load(Relaxed)
@@ -136,17 +146,26 @@ impl Worker {
 
     /// How many connections it has, with those on their way to it.
     pub(crate) fn n_connections(&self) -> usize {
-        self.n_connections.load(Relaxed)
+        self.tally.n_connections.load(Relaxed)
+    }
+
+    /// Counts a callback that is being answered, until what is returned is dropped, if fewer than `limit` are.
+    pub(crate) fn begin(&self, limit: usize) -> Option<InFlight<'_>> {
+        if self.n_in_flight.load(Relaxed) >= limit {
+            return None;
+        }
+        self.n_in_flight.fetch_add(1, Relaxed);
+        Some(InFlight(&self.n_in_flight))
     }
 
     /// Counts a connection that is on its way.
     pub(crate) fn expect(&self) {
-        self.n_connections.fetch_add(1, Relaxed);
+        self.tally.n_connections.fetch_add(1, Relaxed);
     }
 
     /// Takes back [`expect`](Worker::expect), or the connection's being there.
     pub(crate) fn forget(&self, id: u64) {
-        self.n_connections.fetch_sub(1, Relaxed);
+        self.tally.n_connections.fetch_sub(1, Relaxed);
         let mut connections = self.connections();
         connections.remove(&id);
         if connections.is_empty() {
@@ -155,8 +174,8 @@ impl Worker {
     }
 
     fn open(self: &Arc<Worker>, id: u64, accepted: Accepted) {
-        let Accepted { stream, peer, permit } = accepted;
-        let place = Place { id, worker: self.clone(), _permit: permit };
+        let Accepted { stream, peer, seat } = accepted;
+        let place = Place { id, worker: self.clone(), _seat: seat };
         let stream = match tokio::net::TcpStream::from_std(stream) {
             Ok(stream) => stream,
             Err(err) => {
@@ -171,13 +190,18 @@ impl Worker {
     }
 
     async fn keep_looking(&self) {
-        let mut ticks = interval(self.limits.look_every());
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut every, mut ticks) = (Duration::ZERO, interval(Duration::from_millis(1)));
         loop {
             ticks.tick().await;
+            let limits = self.rules.load().limits;
+            if every != limits.look_every() {
+                every = limits.look_every();
+                ticks = interval(every);
+                ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            }
             let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
             self.now.store(now, Relaxed);
-            self.connections().values().for_each(|connection| connection.look());
+            self.connections().values().for_each(|connection| connection.look(&limits));
         }
     }
 

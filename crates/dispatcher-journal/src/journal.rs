@@ -10,8 +10,8 @@ use dispatcher_core::{Callback, Timestamp};
 use tokio::sync::{oneshot, watch};
 
 use crate::{
-    Change, Commit, Consumer, Counts, DecisionRecord, Ends, Health, HeldUp, JournalError, JournalOptions, OpenError,
-    Overdue, Place, Port, Reader, Start, Stream,
+    Change, Commit, Commits, Consumer, Counts, DecisionRecord, Ends, Health, HeldUp, JournalError, JournalOptions,
+    OpenError, Overdue, Place, Port, Reader, Start, Stream,
     dedupe::Dedupe,
     gone, place, schema, shadow,
     shared::{Request, Shared, lock},
@@ -83,6 +83,13 @@ impl Journal {
     /// As [`register`](Journal::register).
     pub fn reserve(&self, consumer: &str, stream: Stream, start: Start) -> Result<u64, JournalError> {
         self.place(consumer, stream, start, false)
+    }
+
+    /// Says whether a consumer that is registered runs from now on, and waits for nothing: of what holds up retention, the
+    /// journal itself lets go for those that do not.
+    pub fn set_running(&self, consumer: &str, runs: bool) {
+        // An error means that the journal is closed, and nobody runs.
+        let _ = self.inner.shared.request(Request::Runs { consumer: consumer.into(), runs });
     }
 
     fn place(&self, consumer: &str, stream: Stream, start: Start, runs: bool) -> Result<u64, JournalError> {
@@ -163,6 +170,12 @@ impl Journal {
     #[must_use]
     pub fn counts(&self) -> Counts {
         self.inner.shared.counts()
+    }
+
+    /// How long its commits took, and how many callbacks went into one, since it was opened.
+    #[must_use]
+    pub fn commits(&self) -> Commits {
+        self.inner.shared.tallies.commits.read()
     }
 
     /// All consumers that were ever registered, configured or not, by name. Blocks for a disk access.

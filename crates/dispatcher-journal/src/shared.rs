@@ -15,6 +15,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::{
     AppendError, Change, Commit, Health, HeldUp, JournalError, Overdue, Start, Stream,
+    commit_times::CommitTimes,
     compact::Compacted,
     gone::Gone,
     place::Attachment,
@@ -117,6 +118,11 @@ pub(crate) enum Request {
         runs: bool,
         reply: RegisterReply,
     },
+    /// Whether a consumer runs; nobody waits for it.
+    Runs {
+        consumer: Arc<str>,
+        runs: bool,
+    },
     Change {
         change: Change,
         reply: oneshot::Sender<Result<u64, JournalError>>,
@@ -185,6 +191,7 @@ pub(crate) struct Tallies {
     pub(crate) last_trim: AtomicI64,
     /// In microseconds.
     pub(crate) longest_trim: AtomicU64,
+    pub(crate) commits: CommitTimes,
 }
 
 const TAKES: u8 = 0;

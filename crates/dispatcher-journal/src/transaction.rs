@@ -385,6 +385,14 @@ impl<'c> Tables<'c> {
         Ok(seq)
     }
 
+    pub(crate) fn set_running(&mut self, consumer: &Arc<str>, runs: bool) {
+        if !runs {
+            self.running.remove(consumer);
+        } else if self.consumers.contains_key(consumer) {
+            self.running.insert(consumer.clone());
+        }
+    }
+
     /// A consumer that is new, with its checkpoint.
     pub(crate) fn put_consumer(&mut self, consumer: Arc<str>, stream: Stream, seq: u64) -> Result<(), Trouble> {
         self.connection.execute(

@@ -231,7 +231,7 @@ impl<'c> Writer<'c> {
                 Request::Change { change: Change::Discard { seqs, .. }, .. } => seqs.len(),
                 Request::Change { .. } => 1,
                 Request::Attach(attachment) => attachment.record.rows(),
-                Request::Compact { .. } => 0,
+                Request::Runs { .. } | Request::Compact { .. } => 0,
                 #[cfg(test)]
                 Request::Hook(_) => 0,
             };
@@ -272,6 +272,7 @@ impl<'c> Writer<'c> {
         let (appended, dedupe) = (&mut self.appended, &mut self.dedupe);
         let mut answers = Vec::new();
         let (mut decisions, mut lost) = (0, 0);
+        let begun = Instant::now();
         let outcome = self.tables.transact(|tables| {
             for append in batch {
                 let identity = append.callback.identity();
@@ -303,6 +304,10 @@ impl<'c> Writer<'c> {
                     Request::Register { consumer, stream, start, runs, .. } => {
                         answers.push(tables.register(consumer, *stream, *start, *runs)?);
                     }
+                    Request::Runs { consumer, runs } => {
+                        tables.set_running(consumer, *runs);
+                        answers.push(0);
+                    }
                     Request::Change { change, .. } => answers.push(tables.change(change)?),
                     Request::Attach(attachment) => {
                         let Attachment { seat, callback, record, .. } = &**attachment;
@@ -318,6 +323,7 @@ impl<'c> Writer<'c> {
         match outcome {
             Ok(written) => {
                 if written {
+                    self.shared.tallies.commits.record(begun.elapsed(), batch.len());
                     self.publish(batch);
                     self.recover();
                 }
@@ -439,8 +445,8 @@ impl<'c> Writer<'c> {
                         _ => self.lose_decisions(1),
                     }
                 }
-                // These were answered before they came into a batch.
-                Request::Compact { .. } => {}
+                // Nobody waits for the one; the other was answered before it came into a batch.
+                Request::Runs { .. } | Request::Compact { .. } => {}
                 #[cfg(test)]
                 Request::Hook(_) => {}
             }

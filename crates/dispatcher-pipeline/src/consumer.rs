@@ -74,6 +74,9 @@ pub(crate) struct Orders {
     pub(crate) parked: Option<String>,
     /// Whether it is to end: only a replay can.
     pub(crate) is_cancelled: bool,
+    /// Set when its plugin is replaced or removed: what is under way may finish until then, and the place that it leaves is
+    /// where the next one goes on.
+    pub(crate) retire_by: Option<Instant>,
 }
 
 /// What a consumer shares with its neighbours, and how it is told to end.
@@ -124,6 +127,7 @@ pub(crate) struct Consumer<W: Worker> {
     /// Whether its orders have not been looked at, and the last of them.
     is_new: bool,
     is_cancelled: bool,
+    retire_by: Option<Instant>,
     /// When to read again: after the journal could not be read, or, for a while, after all of it was.
     read_again_at: Option<Instant>,
     /// Up to where retention was followed, and when it is again.
@@ -189,6 +193,7 @@ impl<W: Worker> Consumer<W> {
             gone: HashSet::new(),
             is_new: true,
             is_cancelled: false,
+            retire_by: None,
             read_again_at: None,
             evicted: 0,
             evict_at: None,
@@ -205,9 +210,9 @@ impl<W: Worker> Consumer<W> {
             while let Some(ended) = self.lanes.try_join_next() {
                 self.end_lane(ended);
             }
-            let phase = *self.phase.borrow_and_update();
             let now = self.health.now();
             let is_cancelled = self.obey(now);
+            let phase = self.phase_now();
             self.window.advance(now);
             match phase {
                 Phase::Running if is_cancelled && self.lanes.is_empty() => return self.end_replay(true).await,
@@ -239,10 +244,27 @@ impl<W: Worker> Consumer<W> {
         self.finish(drain_until).await;
     }
 
+    /// The phase of the pipeline, or that of this consumer alone, which is retired.
+    fn phase_now(&mut self) -> Phase {
+        match (*self.phase.borrow_and_update(), self.retire_by) {
+            (Phase::Running, Some(until)) => Phase::Draining(until),
+            (phase, _) => phase,
+        }
+    }
+
     /// The end of a drain: commits what there is, and closes the lanes.
     async fn finish(mut self, until: Instant) {
         // What still runs stays beyond the checkpoint or pending, and comes again after the next start.
         self.lanes.abort_all();
+        self.pool.leave(self.member);
+        if self.retire_by.is_some() {
+            // Who goes on from the place that this leaves must not read it before it is stored.
+            let phase = self.phase.clone();
+            tokio::select! {
+                () = self.commit_rest() => {}
+                () = given_up(phase) => {}
+            }
+        }
         let deadline = until.max(Instant::now()) + LAST_COMMIT;
         if tokio::time::timeout_at(deadline.into(), self.commit_rest()).await.is_err() {
             warn!(consumer = &*self.name, "the last commit did not end in time; what it says will be repeated");
@@ -278,18 +300,10 @@ impl<W: Worker> Consumer<W> {
     /// stored before the pipeline ends, the next start finds it finished, or goes on with it.
     async fn end_replay(mut self, cancelled: bool) {
         self.pool.leave(self.member);
-        let mut phase = self.phase.clone();
-        let given_up = async {
-            // An error means that the pipeline is gone.
-            let Ok(ending) = phase.wait_for(|phase| *phase != Phase::Running).await.map(|phase| *phase) else { return };
-            if let Phase::Draining(until) = ending {
-                let stopped = async { _ = phase.wait_for(|phase| *phase == Phase::Stopped).await };
-                let _ = tokio::time::timeout_at((until + LAST_COMMIT).into(), stopped).await;
-            }
-        };
+        let phase = self.phase.clone();
         tokio::select! {
             () = self.store_end(cancelled) => {}
-            () = given_up => {}
+            () = given_up(phase) => {}
         }
     }
 
@@ -317,8 +331,9 @@ impl<W: Worker> Consumer<W> {
             return self.is_cancelled;
         }
         self.is_new = false;
-        let Orders { parked, is_cancelled } = self.orders.borrow_and_update().clone();
+        let Orders { parked, is_cancelled, retire_by } = self.orders.borrow_and_update().clone();
         self.is_cancelled = is_cancelled;
+        self.retire_by = retire_by;
         match parked {
             Some(reason) => {
                 if self.health.park(reason.clone(), now) {
@@ -498,6 +513,7 @@ impl<W: Worker> Consumer<W> {
         self.status.update(|status| {
             status.done += tally.done as u64;
             status.failed += tally.failed.len() as u64;
+            status.failures.count(&tally, error.is_some());
             if error.is_some() {
                 status.last_error = error;
             }
@@ -691,6 +707,16 @@ impl<W: Worker> Consumer<W> {
                 status.state = self.health.state().clone();
             }
         });
+    }
+}
+
+/// Resolves when a pipeline that ends waits no longer.
+async fn given_up(mut phase: watch::Receiver<Phase>) {
+    // An error means that the pipeline is gone.
+    let Ok(ending) = phase.wait_for(|phase| *phase != Phase::Running).await.map(|phase| *phase) else { return };
+    if let Phase::Draining(until) = ending {
+        let stopped = async { _ = phase.wait_for(|phase| *phase == Phase::Stopped).await };
+        let _ = tokio::time::timeout_at((until + LAST_COMMIT).into(), stopped).await;
     }
 }
 

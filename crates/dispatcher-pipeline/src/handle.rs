@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fmt,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     ConsumerStatus, HandlerInstance, ReplaySpec, SinkInstance,
+    deck::Changes,
     replay::{Filter, named},
     status::Statuses,
 };
@@ -30,6 +31,8 @@ pub(crate) enum Command {
     Park { consumer: String, reason: Option<String> },
     /// End a replay. The answer is whether it runs.
     Cancel { consumer: String, done: oneshot::Sender<bool> },
+    /// Put others to work.
+    Apply(Box<Changes>),
 }
 
 /// The handlers and sinks that run.
@@ -37,6 +40,8 @@ pub(crate) enum Command {
 pub(crate) struct Known {
     routes: BTreeMap<String, Route>,
     sinks: Vec<String>,
+    /// Of the consumers of both, in order.
+    pub(crate) fingerprints: Vec<(String, u64)>,
 }
 
 impl Known {
@@ -44,17 +49,28 @@ impl Known {
         Known {
             routes: handlers.iter().map(|handler| (handler.name.clone(), handler.route.clone())).collect(),
             sinks: sinks.iter().map(|sink| sink.name.clone()).collect(),
+            fingerprints: handlers
+                .iter()
+                .map(|handler| (format!("handler:{}", handler.name), handler.fingerprint))
+                .chain(sinks.iter().map(|sink| (format!("sink:{}", sink.name), sink.fingerprint)))
+                .collect(),
         }
+    }
+
+    pub(crate) fn fingerprint(&self, consumer: &str) -> Option<u64> {
+        self.fingerprints.iter().find(|(name, _)| name == consumer).map(|(_, fingerprint)| *fingerprint)
     }
 }
 
 /// Asks a running pipeline for pauses and replays. Cheap to clone; of no use once the pipeline has ended.
 #[derive(Clone)]
 pub struct PipelineHandle {
-    journal: Journal,
-    commands: mpsc::UnboundedSender<Command>,
-    statuses: Statuses,
-    known: Arc<Known>,
+    pub(crate) journal: Journal,
+    pub(crate) commands: mpsc::UnboundedSender<Command>,
+    pub(crate) statuses: Statuses,
+    known: Arc<Mutex<Arc<Known>>>,
+    /// Held while others are put to work.
+    pub(crate) applying: Arc<Mutex<()>>,
 }
 
 /// Why a pipeline did not do what it was asked for.
@@ -75,7 +91,18 @@ impl PipelineHandle {
         statuses: Statuses,
         known: Known,
     ) -> PipelineHandle {
-        PipelineHandle { journal, commands, statuses, known: Arc::new(known) }
+        let known = Arc::new(Mutex::new(Arc::new(known)));
+        PipelineHandle { journal, commands, statuses, known, applying: Arc::default() }
+    }
+
+    /// Who runs.
+    pub(crate) fn known(&self) -> Arc<Known> {
+        // Held for a clone, or an assignment.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_known(&self, known: Known) {
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(known);
     }
 
     /// How each consumer is: handlers first, then sinks, each in the order in which they were given, then replays.
@@ -174,11 +201,12 @@ impl PipelineHandle {
         let mut reader = self.journal.reader()?;
         let of = named(&reader.consumers()?, &spec.of, new.stream);
         let last = new.last.min(reader.end(new.stream));
+        let known = self.known();
         let mut counting = Counting { after: new.first.saturating_sub(1), last, n: 0 };
         while counting.after < last {
             match new.stream {
                 Stream::Events => counting.events(&mut reader, &new, &filter, &of)?,
-                Stream::Callbacks => counting.callbacks(&mut reader, &new, &filter, &self.known, &spec.of)?,
+                Stream::Callbacks => counting.callbacks(&mut reader, &new, &filter, &known, &spec.of)?,
             }
             if !tell(counting.after.saturating_sub(new.first.saturating_sub(1)), last - new.first.saturating_sub(1)) {
                 break;
@@ -218,7 +246,8 @@ impl PipelineHandle {
 
     /// The stream of a consumer that runs.
     fn stream_of(&self, consumer: &str) -> Result<Stream, ControlError> {
-        let Known { routes, sinks } = &*self.known;
+        let known = self.known();
+        let Known { routes, sinks, .. } = &*known;
         match consumer.split_once(':') {
             Some(("handler", name)) if routes.contains_key(name) => Ok(Stream::Callbacks),
             Some(("sink", name)) if sinks.iter().any(|known| known == name) => Ok(Stream::Events),

@@ -33,6 +33,8 @@ pub struct HandlerInstance {
     pub threads: usize,
     /// How its consumer works.
     pub options: ConsumerOptions,
+    /// The same as long as all of this is the same: a reload leaves an instance alone whose fingerprint it knows.
+    pub fingerprint: u64,
 }
 
 /// A configured sink.
@@ -45,6 +47,8 @@ pub struct SinkInstance {
     pub threads: usize,
     /// How its consumer works.
     pub options: ConsumerOptions,
+    /// The same as long as all of this is the same: a reload leaves an instance alone whose fingerprint it knows.
+    pub fingerprint: u64,
 }
 
 /// Why a pipeline could not start.
@@ -59,6 +63,8 @@ pub enum StartError {
     },
     /// The system gave no thread.
     Thread(io::Error),
+    /// The pipeline that was to change has ended.
+    Ended,
 }
 
 /// The consumers of all handlers and sinks, at work.
@@ -187,6 +193,7 @@ impl fmt::Display for StartError {
         match self {
             StartError::Journal { consumer, source } => write!(f, "consumer {consumer:?} cannot start: {source}"),
             StartError::Thread(err) => write!(f, "cannot start a thread: {err}"),
+            StartError::Ended => f.write_str("the dispatcher is stopping"),
         }
     }
 }
@@ -196,6 +203,7 @@ impl std::error::Error for StartError {
         match self {
             StartError::Journal { source, .. } => Some(source),
             StartError::Thread(err) => Some(err),
+            StartError::Ended => None,
         }
     }
 }

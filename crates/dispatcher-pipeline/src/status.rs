@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dispatcher_core::{Key, Timestamp};
 
-use crate::State;
+use crate::{Failures, State};
 
 /// One consumer, as it was when this was asked for.
 #[derive(Clone, Debug)]
@@ -25,6 +25,8 @@ pub struct ConsumerStatus {
     pub done: u64,
     /// How many attempts failed since the start.
     pub failed: u64,
+    /// Whose failures there were, and of what class, since the start.
+    pub failures: Failures,
     /// How many items were given up on since the start.
     pub dead: u64,
     /// The last failure, the item's own or the plugin's.
@@ -52,6 +54,7 @@ impl StatusCell {
             under_way: 0,
             done: 0,
             failed: 0,
+            failures: Failures::default(),
             dead: 0,
             last_error: None,
             longest_keys: Vec::new(),
@@ -80,6 +83,26 @@ pub(crate) struct Statuses(Arc<Mutex<Vec<StatusCell>>>);
 impl Statuses {
     pub(crate) fn add(&self, status: StatusCell) {
         self.lock().push(status);
+    }
+
+    /// The cell of this name; a new one if there is none.
+    pub(crate) fn cell(&self, name: &str) -> StatusCell {
+        let mut cells = self.lock();
+        if let Some(cell) = cells.iter().find(|cell| cell.lock().name == name) {
+            return cell.clone();
+        }
+        let cell = StatusCell::new(name);
+        cells.push(cell.clone());
+        cell
+    }
+
+    /// Puts those with these names first, in this order.
+    pub(crate) fn arrange(&self, names: &[String]) {
+        let place = |cell: &StatusCell| {
+            let status = cell.lock();
+            names.iter().position(|name| *name == status.name).unwrap_or(names.len())
+        };
+        self.lock().sort_by_key(place);
     }
 
     pub(crate) fn remove(&self, name: &str) {

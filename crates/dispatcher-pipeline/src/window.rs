@@ -170,6 +170,8 @@ pub(crate) struct Window<P, M> {
     idle_until: Option<Instant>,
     /// When the item that holds up the checkpoint has been under way for long enough.
     park_at: Option<Instant>,
+    /// What lies before this need not be waited for, since the window is to end.
+    pass_to: u64,
     /// The keys of items that a flaw took out of their lines.
     #[cfg(test)]
     flawed: HashMap<u64, OrderKey>,
@@ -256,6 +258,7 @@ impl<P: Clone, M> Window<P, M> {
             is_committing: false,
             idle_until: None,
             park_at: None,
+            pass_to: 0,
             #[cfg(test)]
             flawed: HashMap::new(),
         };

@@ -12,11 +12,14 @@ use crate::{
         handlers::Handlers,
         journal::Journal,
         list::{Callbacks, Events},
+        reload::{LogLevel, Reload},
         replay::Replay,
         show::Show,
         status::Status,
+        test::Test,
     },
     decode::Decode,
+    effective::ShowConfig,
 };
 
 /// Takes Tencent Cloud Chat callbacks, makes them durable, and delivers what handlers make of them.
@@ -50,10 +53,18 @@ pub(crate) enum Verb {
     ///
     /// Exits with 0, or with 78 and a line per error: file, line, key, what is wrong and what to write.
     Check(ConfigFile),
+    /// Show the configuration that is in force, with where each value comes from, and without secrets
+    Config(ShowConfig),
+    /// Run configuration tests: callbacks in, replies and events out, without sockets and without the disk
+    Test(Test),
     /// List the handlers and sinks in this program, with their settings
     Plugins(Listing),
     /// List the commands of the catalogue: phase, reply, key, and what tells two happenings apart
     Commands(Listing),
+    /// Print the JSON Schema of the configuration, with every plugin in this program, for editors
+    Schema(Schema),
+    /// Print the script that completes the command line in a shell
+    Completions(Completions),
     /// Send a callback to a running dispatcher, signed as Tencent signs it
     Send(Send),
     /// Decode bodies, and say what is not known in them and what is not there
@@ -78,6 +89,12 @@ pub(crate) enum Verb {
     Sinks(Sinks),
     /// List, rename and drop what the journal keeps a place for
     Consumers(Consumers),
+    /// Have the dispatcher that runs read its configuration again
+    ///
+    /// It is checked whole first; one that is wrong changes nothing, and exits with 78 and a line per error.
+    Reload(Reload),
+    /// Have the dispatcher that runs write its log from another level on, until it is started again
+    LogLevel(LogLevel),
     /// Check, copy and compact the journal
     Journal(Journal),
 }
@@ -87,6 +104,19 @@ pub(crate) struct Listing {
     /// Write JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Schema {
+    /// Print a reference of all settings for people, in Markdown, instead
+    #[arg(long)]
+    pub(crate) markdown: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Completions {
+    /// The shell
+    pub(crate) shell: clap_complete::Shell,
 }
 
 /// Where to, as which app and with which token is taken from the configuration unless it is given.

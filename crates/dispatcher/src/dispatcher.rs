@@ -3,16 +3,19 @@
 use std::{collections::BTreeMap, fmt, net::SocketAddr, net::TcpListener, sync::Arc, time::Duration};
 
 use dispatcher_config::{Config, Finding};
-use dispatcher_control::{Live, Operations, Server, socket_path};
+use dispatcher_control::{AppView, Live, NotReloaded, Operations, Reloaded, Server, Steering, socket_path};
 use dispatcher_core::Timestamp;
 use dispatcher_decider::Deciders;
-use dispatcher_intake::Intake;
+use dispatcher_intake::{Counters, Intake};
 use dispatcher_journal::{Journal, JournalError, Stream};
+use dispatcher_observe::Observer;
 use dispatcher_pipeline::{ConsumerStatus, Pipeline};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::{
+    observing,
+    reload::{ReloadError, Running, Source},
     setup::setup,
     wiring::{apps, deciders, default_decisions, handlers, intake_options, journal_options, rules, sinks, start},
 };
@@ -25,11 +28,12 @@ const LAST_COMMIT: Duration = Duration::from_secs(2);
 pub struct Dispatcher {
     /// First, so that nobody asks for what is being dropped.
     control: Option<Server>,
-    intake: Intake,
-    deciders: Deciders,
+    observer: Option<Observer>,
+    running: Arc<Running>,
+    local_addr: SocketAddr,
+    counters: Arc<Counters>,
     pipeline: Pipeline,
     journal: Journal,
-    drain: Duration,
 }
 
 impl Dispatcher {
@@ -40,12 +44,18 @@ impl Dispatcher {
     /// When the address is taken, the journal cannot be opened, or the machine gives no threads. A sink or handler that
     /// cannot be opened is no error: it is down, and tried again.
     pub fn start(config: Config) -> Result<Dispatcher, StartError> {
+        Dispatcher::start_from(None, config)
+    }
+
+    /// The same, with the file that a reload reads again.
+    pub(crate) fn start_from(source: Option<Source>, config: Config) -> Result<Dispatcher, StartError> {
         // The address first: when another dispatcher runs already, this says so before the journal is touched.
         let listen = config.intake.listen;
         let listener = TcpListener::bind(listen).map_err(|err| {
             let what = format!("cannot listen on {listen}: {err}; stop the other program or choose another port");
             StartError(config.finding("intake.listen", what))
         })?;
+        let observe = observing::listener(&config).map_err(StartError)?;
         let journal = Journal::open(journal_options(&config))
             .map_err(|err| StartError(config.finding("journal.path", err.to_string())))?;
         keep_places(&config, &journal).map_err(|err| StartError(config.finding("journal.path", err.to_string())))?;
@@ -55,35 +65,73 @@ impl Dispatcher {
         let within = config.intake.answer_within.get();
         let deciders = Deciders::start(deciders(&config), &default_decisions(&config), within)
             .map_err(|err| StartError(config.finding("handlers", format!("cannot start the deciders: {err}"))))?;
-        cast_shadows(&deciders, &journal).map_err(|err| StartError(config.finding("journal.path", err.to_string())))?;
+        let shadows = cast_shadows(&deciders, &journal)
+            .map_err(|err| StartError(config.finding("journal.path", err.to_string())))?;
+        for (handler, until) in shadows {
+            info!(handler, %until, "is a shadow for a while: it is asked after the answer, and does not count");
+        }
         let (options, apps, rules) = (intake_options(&config), apps(&config), rules(&config));
         let intake = Intake::start(listener, options, apps, rules, &journal, deciders.clone())
             .map_err(|err| StartError(config.finding("intake", err.to_string())))?;
-        let counters = intake.counters();
+        let (local_addr, counters) = (intake.local_addr(), intake.counters());
+        let path = config.journal.path.clone();
+        let of_setup = config.clone();
+        let running = Running::new(source, config, intake, pipeline.handle(), journal.clone(), deciders.clone());
+        let running = Arc::new(running);
+        let (longest, counted) = (counters.clone(), counters.clone());
+        let observer = observe
+            .map(|listener| observing::start(&running, listener, counters.clone(), &journal, &pipeline))
+            .transpose()
+            .map_err(StartError)?;
         let live = Live {
-            listen: intake.local_addr().to_string(),
+            listen: local_addr.to_string(),
             since: Timestamp::now(),
-            deciders: deciders.clone(),
-            longest_decision: Arc::new(move || counters.longest_decision()),
+            deciders,
+            apps: Arc::new(move || apps_of(&counted)),
+            longest_decision: Arc::new(move || longest.longest_decision()),
+            steering: Arc::new(Weak(Arc::downgrade(&running))),
         };
-        let operations = Operations::new(journal.clone(), Some(pipeline.handle()), setup(&config, Some(live)));
-        let path = &config.journal.path;
-        let control = Server::start(path, operations).inspect_err(|err| {
-            let socket = socket_path(path);
+        let operations =
+            Operations::new(journal.clone(), Some(pipeline.handle()), setup(&of_setup, Some(live.clone())));
+        running.tell(operations.clone(), live);
+        let control = Server::start(&path, operations).inspect_err(|err| {
+            let socket = socket_path(&path);
             warn!(%err, socket = %socket.display(), "the command line cannot ask this dispatcher; all else works");
         });
-        Ok(Dispatcher { control: control.ok(), intake, deciders, pipeline, journal, drain: config.intake.drain.get() })
+        Ok(Dispatcher { control: control.ok(), observer, running, local_addr, counters, pipeline, journal })
+    }
+
+    /// Goes by this configuration from now on, without a restart: apps, tokens, limits, handlers, sinks, decisions. Requests
+    /// that have begun keep what they began with. Handlers and sinks whose settings are the same are left alone; those that
+    /// changed or are gone finish what is under way. What only a restart can change is named in the answer, and stays as it
+    /// is. Blocks, for some seconds at most: call it on a thread that may.
+    ///
+    /// # Errors
+    /// Nothing has changed.
+    pub fn reload(&self, config: Config) -> Result<Reloaded, ReloadError> {
+        self.running.apply(config)
+    }
+
+    /// What can be reloaded.
+    pub(crate) fn running(&self) -> &Arc<Running> {
+        &self.running
     }
 
     /// Where it listens: the configured address, with the port that the system chose if that was 0.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
-        self.intake.local_addr()
+        self.local_addr
+    }
+
+    /// Where metrics and health are, if `[observe] listen` says so.
+    #[must_use]
+    pub fn observe_addr(&self) -> Option<SocketAddr> {
+        self.observer.as_ref().map(Observer::local_addr)
     }
 
     /// Those that decide.
-    pub(crate) fn deciders(&self) -> &Deciders {
-        &self.deciders
+    pub(crate) fn deciders(&self) -> Deciders {
+        self.running.deciders()
     }
 
     /// How each handler and sink fares.
@@ -92,32 +140,40 @@ impl Dispatcher {
         self.pipeline.status()
     }
 
-    /// Stops accepting, finishes what is in flight, commits, and closes the journal, within `[intake] drain`. True if
+    /// Answers for `[intake] linger` more, each answer the last of its connection. Then stops accepting, finishes what is in
+    /// flight, commits, and closes the journal, within `[intake] drain`. True if
     /// every request was answered. What handlers and sinks did not finish is in the journal and goes on at the next start.
     pub async fn drain(self) -> bool {
-        let until = Instant::now() + self.drain;
-        let counters = self.intake.counters();
+        self.observer.iter().for_each(Observer::drain);
+        let linger = self.running.linger();
+        if !linger.is_zero() {
+            self.running.begin_linger();
+            tokio::time::sleep(linger).await;
+        }
+        let drain = self.running.drain_within();
+        let until = Instant::now() + drain;
+        let Some(intake) = self.running.stop() else { return false };
         // The intake leaves some of the time to those behind it.
-        let report = self.intake.drain(self.drain.saturating_sub(LAST_COMMIT).max(self.drain / 2)).await;
+        let report = intake.drain(drain.saturating_sub(LAST_COMMIT).max(drain / 2)).await;
         if report.n_cut > 0 {
             warn!(connections = report.n_cut, "cut connections whose requests were not finished in time");
         }
         let left = until.saturating_duration_since(Instant::now());
         // Verdicts that come late are worth less than what handlers and sinks have under way.
-        self.deciders.drain(left.saturating_sub(LAST_COMMIT) / 2).await;
+        self.running.deciders().drain(left.saturating_sub(LAST_COMMIT) / 2).await;
         let left = until.saturating_duration_since(Instant::now());
         self.pipeline.drain(left.saturating_sub(LAST_COMMIT)).await;
-        let (journal, control) = (self.journal, self.control);
+        let (journal, control, observer) = (self.journal, self.control, self.observer);
         // Closing waits for the last commit, which is a matter of the disk. Until then it can be asked how it is.
         let closed = tokio::task::spawn_blocking(move || {
-            drop(control);
+            drop((control, observer));
             journal.close();
         });
         let closed = closed.await;
-        for (outcome, count) in counters.snapshot().into_iter().filter(|(_, count)| *count > 0) {
+        for (outcome, count) in self.counters.snapshot().into_iter().filter(|(_, count)| *count > 0) {
             info!(outcome, count, "callbacks since the start");
         }
-        let longest = counters.longest_decision();
+        let longest = self.counters.longest_decision();
         if !longest.is_zero() {
             let longest_decision_us = u64::try_from(longest.as_micros()).unwrap_or(u64::MAX);
             info!(longest_decision_us, "how long the slowest answer to a callback that wants a decision took");
@@ -139,18 +195,46 @@ impl fmt::Display for StartError {
 
 impl std::error::Error for StartError {}
 
-/// Makes shadows of the handlers of which someone said so before the last stop, for as long as they said.
-fn cast_shadows(deciders: &Deciders, journal: &Journal) -> Result<(), JournalError> {
-    for (handler, until) in journal.shadows()? {
-        if deciders.set_shadow(&handler, Some(until)) {
-            info!(handler, %until, "is a shadow for a while: it is asked after the answer, and does not count");
+/// Makes shadows of the handlers of which someone said so, for as long as they said; returns those.
+pub(crate) fn cast_shadows(deciders: &Deciders, journal: &Journal) -> Result<Vec<(String, Timestamp)>, JournalError> {
+    let mut shadows = journal.shadows()?;
+    shadows.retain(|(handler, until)| deciders.set_shadow(handler, Some(*until)));
+    Ok(shadows)
+}
+
+/// What came from the apps that are configured, by name.
+fn apps_of(counters: &Counters) -> Vec<AppView> {
+    let now = Timestamp::now();
+    let configured = counters.apps().into_iter().filter(|app| app.is_configured);
+    configured
+        .map(|app| AppView {
+            sdk_app_id: app.app.sdk_app_id(),
+            name: app.app.name().to_owned(),
+            callbacks: app.commands.iter().map(|command| command.count).sum(),
+            last: app.last.map(Into::into),
+            secs_since_last: app.last.map(|last| now.since(last).as_secs()),
+        })
+        .collect()
+}
+
+/// The dispatcher that those who ask know of does not live for their sake.
+struct Weak(std::sync::Weak<Running>);
+
+impl Steering for Weak {
+    fn reload(&self) -> Result<Reloaded, NotReloaded> {
+        match self.0.upgrade() {
+            Some(running) => Steering::reload(&*running),
+            None => Err(NotReloaded::Failed("the dispatcher is stopping".to_owned())),
         }
     }
-    Ok(())
+
+    fn set_log_level(&self, level: &str) -> Result<(), String> {
+        self.0.upgrade().map_or(Err("the dispatcher is stopping".to_owned()), |running| running.set_log_level(level))
+    }
 }
 
 /// What is switched off gets its place in the journal all the same: switched on later, it goes on from here.
-fn keep_places(config: &Config, journal: &Journal) -> Result<(), JournalError> {
+pub(crate) fn keep_places(config: &Config, journal: &Journal) -> Result<(), JournalError> {
     for handler in config.handlers.iter().filter(|handler| !handler.enabled && handler.plugin.role.handles()) {
         journal.reserve(&format!("handler:{}", handler.name), Stream::Callbacks, start(handler.run.start))?;
     }

@@ -17,15 +17,23 @@ mod command;
 mod decisions;
 mod decode;
 mod dispatcher;
+mod effective;
 mod listing;
 mod logging;
+mod observing;
 mod plugins;
+mod reload;
 mod run;
 mod screen;
 mod send;
+mod service;
 mod setup;
 mod wiring;
 
 pub use dispatcher::{Dispatcher, StartError};
+pub use dispatcher_control::Reloaded;
 pub use plugins::Plugins;
+pub use reload::ReloadError;
 pub use run::{registry, run};
+
+use run::EX_CONFIG;

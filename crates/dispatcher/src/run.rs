@@ -1,8 +1,8 @@
 //! From the command line to an exit code.
 
-use std::{io::Write as _, path::Path, process::ExitCode};
+use std::{io::Write as _, path::Path, pin::pin, process::ExitCode};
 
-use clap::Parser as _;
+use clap::{CommandFactory as _, Parser as _};
 use dispatcher_config::Config;
 use dispatcher_core::{Registry, RegistryError};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -11,11 +11,14 @@ use tracing::{error, info, warn};
 use crate::{
     Dispatcher, Plugins, bundled,
     cli::{Cli, ConfigFile, Verb},
-    listing, logging, screen, send,
+    listing, logging,
+    reload::{self, Source},
+    screen, send,
+    service::Service,
 };
 
 /// The configuration is wrong: `EX_CONFIG` of `sysexits.h`.
-const EX_CONFIG: u8 = 78;
+pub(crate) const EX_CONFIG: u8 = 78;
 
 /// Runs a dispatcher program with the bundled plugins and `plugins`: reads the command line, does what it says, and gives
 /// the exit code for `main` to return. Blocks until the program is to end; called once.
@@ -37,10 +40,19 @@ pub fn run(plugins: Plugins) -> ExitCode {
         None => serve(&cli.config.config, &registry),
         Some(Verb::Run(config)) => serve(&config.config, &registry),
         Some(Verb::Check(config)) => check(&config.config, &registry),
+        Some(Verb::Config(args)) => args.run(&registry),
+        Some(Verb::Test(args)) => args.run(&registry),
         Some(Verb::Plugins(args)) if args.json => print(&format!("{:#}\n", listing::plugins_json(&registry))),
         Some(Verb::Plugins(_)) => print(&listing::plugins(&registry)),
         Some(Verb::Commands(args)) if args.json => print(&format!("{:#}\n", listing::commands_json())),
         Some(Verb::Commands(_)) => print(&listing::commands()),
+        Some(Verb::Schema(args)) if args.markdown => print(&dispatcher_config::reference(&registry)),
+        Some(Verb::Schema(_)) => print(&format!("{:#}\n", dispatcher_config::schema(&registry))),
+        Some(Verb::Completions(args)) => {
+            let mut script = Vec::new();
+            clap_complete::generate(args.shell, &mut Cli::command(), program_name(), &mut script);
+            print(&String::from_utf8_lossy(&script))
+        }
         Some(Verb::Decode(args)) => args.run(),
         Some(Verb::Send(args)) => match send::send(&args, &registry) {
             Ok(true) => ExitCode::SUCCESS,
@@ -60,8 +72,17 @@ pub fn run(plugins: Plugins) -> ExitCode {
         Some(Verb::Backtest(args)) => ask(args.config(), &registry, |config| args.run(config)),
         Some(Verb::Sinks(args)) => ask(args.config(), &registry, |config| args.run(config)),
         Some(Verb::Consumers(args)) => ask(args.config(), &registry, |config| args.run(config)),
+        Some(Verb::Reload(args)) => ask(args.config(), &registry, |config| args.run(config)),
+        Some(Verb::LogLevel(args)) => ask(args.config(), &registry, |config| args.run(config)),
         Some(Verb::Journal(args)) => ask(args.config(), &registry, |config| args.run(config)),
     }
+}
+
+/// What this program is called: one with plugins of its own has a name of its own.
+fn program_name() -> String {
+    let name = std::env::args_os().next().map(std::path::PathBuf::from);
+    let name = name.as_deref().and_then(Path::file_name).and_then(|name| name.to_str());
+    name.unwrap_or("dispatcher").to_owned()
 }
 
 /// Asks the dispatcher of this configuration, or its journal.
@@ -128,30 +149,49 @@ fn serve(path: &Path, registry: &Registry) -> ExitCode {
     };
     runtime.block_on(async {
         // Before anything is opened: a signal that comes early is not lost.
-        let mut signals = match Signals::new() {
-            Ok(signals) => signals,
+        let listening = Signals::new().and_then(|signals| Ok((signals, signal(SignalKind::hangup())?)));
+        let (mut signals, mut hangups) = match listening {
+            Ok(listening) => listening,
             Err(err) => {
                 error!(%err, "cannot listen to signals");
                 return ExitCode::FAILURE;
             }
         };
-        let dispatcher = match Dispatcher::start(config.clone()) {
+        let source = Source { path: path.to_owned(), registry: registry.clone() };
+        let dispatcher = match Dispatcher::start_from(Some(source), config.clone()) {
             Ok(dispatcher) => dispatcher,
             Err(err) => {
                 complain(&err);
                 return ExitCode::FAILURE;
             }
         };
-        let facts = screen::facts(&config, path, dispatcher.local_addr(), dispatcher.deciders());
+        let facts = screen::facts(&config, path, &dispatcher);
         match logging::format(&config.log) {
             logging::Format::Human => {
                 let _ = print(&screen::text(&facts));
             }
             logging::Format::Json => screen::log(&facts),
         }
-        let signal = signals.next().await;
+        let watching = tokio::spawn(reload::watch(dispatcher.running().clone()));
+        let service = Service::new();
+        service.ready(&format!("answering callbacks at {}", dispatcher.local_addr()));
+        let mut alive = pin!(service.live());
+        let signal = loop {
+            tokio::select! {
+                signal = signals.next() => break signal,
+                never = &mut alive => match never {},
+                _ = hangups.recv() => {
+                    let running = dispatcher.running().clone();
+                    // Beside this, so that a stop does not wait for it; several take their turns.
+                    tokio::spawn(async move { reload::reload_for(&running, "SIGHUP").await });
+                }
+            }
+        };
+        watching.abort();
         info!(signal, "stopping: finishing what is under way");
+        service.stopping();
         tokio::select! {
+            never = &mut alive => match never {},
             is_clean = dispatcher.drain() => {
                 if is_clean { ExitCode::SUCCESS } else { ExitCode::FAILURE }
             }

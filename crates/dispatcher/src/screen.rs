@@ -1,13 +1,12 @@
 //! What a start says: what listens where, which handlers feed which sinks, who decides, what is stored and what is not.
 
-use std::{fmt::Write as _, net::SocketAddr, path::Path};
+use std::{fmt::Write as _, path::Path};
 
 use dispatcher_config::{Config, HandlerInstance, JournalRule, SignaturePolicy, Sync};
 use dispatcher_core::CommandPattern;
-use dispatcher_decider::Deciders;
 use tracing::info;
 
-use crate::decisions;
+use crate::{Dispatcher, decisions};
 
 /// One thing that a start says, under a heading.
 pub(crate) struct Fact {
@@ -15,13 +14,18 @@ pub(crate) struct Fact {
     line: String,
 }
 
-/// Everything that a start of `config` says when it listens on `listen`.
-pub(crate) fn facts(config: &Config, path: &Path, listen: SocketAddr, deciders: &Deciders) -> Vec<Fact> {
+/// Everything that a start of `config` says, now that it runs.
+pub(crate) fn facts(config: &Config, path: &Path, dispatcher: &Dispatcher) -> Vec<Fact> {
+    let (listen, deciders) = (dispatcher.local_addr(), dispatcher.deciders());
     let mut facts = Vec::new();
     let mut say = |heading: &'static str, line: String| facts.push(Fact { heading, line });
     say("configuration", path.display().to_string());
     let url_path = if config.intake.path == "*" { "/ (any path)" } else { &config.intake.path };
-    say("callbacks", format!("http://{listen}{url_path}, answered within {}", config.intake.answer_within));
+    let scheme = if config.intake.tls.is_some() { "https" } else { "http" };
+    say("callbacks", format!("{scheme}://{listen}{url_path}, answered within {}", config.intake.answer_within));
+    if let Some(observe) = dispatcher.observe_addr() {
+        say("metrics", format!("http://{observe}/metrics, with /healthz and /readyz"));
+    }
     for app in &config.apps {
         let signature = match app.signature {
             SignaturePolicy::Required => "signature required",
@@ -52,7 +56,7 @@ pub(crate) fn facts(config: &Config, path: &Path, listen: SocketAddr, deciders: 
         .filter(|rule| rule.journal == JournalRule::Never)
         .map(|rule| rule.pattern.as_str())
         .collect();
-    for line in decisions::lines(config, deciders) {
+    for line in decisions::lines(config, &deciders) {
         say("decisions", line);
     }
     match not_stored.as_slice() {
@@ -111,6 +115,7 @@ pub(crate) fn log(facts: &[Fact]) {
         version = env!("CARGO_PKG_VERSION"),
         configuration = all("configuration"),
         callbacks = all("callbacks"),
+        metrics = all("metrics"),
         apps = all("apps"),
         journal = all("journal"),
         handlers = all("handlers"),

@@ -147,7 +147,8 @@ impl Target {
             if listen.ip().is_unspecified() {
                 listen.set_ip(std::net::Ipv4Addr::LOCALHOST.into());
             }
-            format!("http://{listen}{path}")
+            let scheme = if config.intake.tls.is_some() { "https" } else { "http" };
+            format!("{scheme}://{listen}{path}")
         });
         Ok(Target { url, sdk_app_id, token })
     }

@@ -1,9 +1,11 @@
 //! From the configuration to what each part is started with.
 
+use std::num::NonZeroUsize;
+
 use dispatcher_config::{
-    Config, DefaultDecision, Emit, JournalRule, Order, SignaturePolicy, StartAt, Sync, WhenBlocked,
+    Config, DefaultDecision, Emit, JournalRule, Order, SignaturePolicy, StartAt, Sync, WhenBlocked, WhenNotDurable,
 };
-use dispatcher_core::{App, ByteSize, Rate, Takes, TimeSpan};
+use dispatcher_core::{App, ByteSize, Command, CommandPattern, Rate, Takes, TimeSpan};
 use dispatcher_decider::{DeciderInstance, DeciderOptions, DefaultRule, Fallback};
 use dispatcher_intake::{IntakeApp, IntakeOptions, PathRule};
 use dispatcher_journal::{JournalOptions, Retention, Start};
@@ -41,6 +43,19 @@ pub(crate) fn intake_options(config: &Config) -> IntakeOptions {
         header_within: intake.header_within.get(),
         idle: intake.idle.get(),
         max_connections: intake.max_connections.get(),
+        max_connections_per_address: intake.max_connections_per_address.get().map(NonZeroUsize::get),
+        max_in_flight: intake.max_in_flight.get(),
+        trusted_proxies: intake.trusted_proxies.clone(),
+        header_bytes: intake.header_limit.as_usize(),
+        max_headers: intake.max_headers.get(),
+        query_limit: intake.query_limit.as_usize(),
+        json_depth: intake.json_depth.get(),
+        strict_replay: intake.strict_replay,
+        when_not_durable: match intake.when_not_durable {
+            WhenNotDurable::Refuse => dispatcher_intake::WhenNotDurable::Refuse,
+            WhenNotDurable::Hold => dispatcher_intake::WhenNotDurable::Hold,
+        },
+        tls: config.tls.clone(),
         ..IntakeOptions::default()
     };
     if let Some(threads) = intake.threads {
@@ -58,6 +73,7 @@ pub(crate) fn apps(config: &Config) -> Vec<IntakeApp> {
             SignaturePolicy::Optional => dispatcher_intake::SignaturePolicy::Optional,
             SignaturePolicy::Off => dispatcher_intake::SignaturePolicy::Off,
         },
+        allow_from: section.allow_from.clone().unwrap_or_default(),
     };
     config.apps.iter().map(app).collect()
 }
@@ -71,6 +87,12 @@ pub(crate) fn rules(config: &Config) -> Vec<dispatcher_intake::CommandRule> {
         },
     };
     config.commands.iter().map(rule).collect()
+}
+
+/// Whether callbacks of this command are stored and handled: of the rules that select it, the narrowest says so.
+pub(crate) fn is_journaled(config: &Config, command: &Command) -> bool {
+    let narrowest = CommandPattern::narrowest(&config.commands, |rule| &rule.pattern, command.as_str());
+    narrowest.is_none_or(|rule| rule.journal == JournalRule::Always)
 }
 
 /// The handlers that decide.
@@ -93,6 +115,7 @@ pub(crate) fn decider(config: &Config, handler: &dispatcher_config::HandlerInsta
         settings: handler.settings.clone(),
         route: handler.route.clone(),
         threads: handler.run.threads,
+        fingerprint: handler.fingerprint,
         options: DeciderOptions {
             order: decide.order,
             timeout: handler.run.timeout,
@@ -141,6 +164,7 @@ pub(crate) fn handlers(config: &Config) -> Vec<HandlerInstance> {
             sinks: handler.sinks.clone(),
             threads: handler.run.threads,
             options: options(&handler.run),
+            fingerprint: handler.fingerprint,
         })
         .collect()
 }
@@ -153,6 +177,7 @@ pub(crate) fn sinks(config: &Config) -> Vec<SinkInstance> {
             settings: sink.settings.clone(),
             threads: sink.run.threads,
             options: options(&sink.run),
+            fingerprint: sink.fingerprint,
         })
         .collect()
 }

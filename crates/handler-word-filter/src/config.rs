@@ -97,6 +97,10 @@ impl HandlerConfig for WordFilterConfig {
         self.read().map(drop)
     }
 
+    fn files(&self) -> Vec<PathBuf> {
+        self.words_files.clone()
+    }
+
     async fn open(&self, _: &OpenContext) -> Result<WordFilter, OpenError> {
         Ok(self.read()?)
     }

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic, in its helpers as well")]
 
-use std::{fs, io::BufRead as _, net::TcpListener, path::Path};
+use std::{fs, io::BufRead as _, net::TcpListener, path::Path, process::Command};
 
 use dispatcher_testkit::{Process, Tencent};
 
@@ -25,4 +25,30 @@ async fn its_own_plugins_work_beside_the_bundled_ones() {
     let event: serde_json::Value = serde_json::from_str(&line).unwrap();
     assert_eq!(event["type"], "example.group.member.joined");
     assert!(process.terminate().success());
+}
+
+#[test]
+fn the_tests_of_its_configuration_pass() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let output = Command::new(env!("CARGO_BIN_EXE_custom-dispatcher"))
+        .arg("test")
+        .arg(here.join("dispatcher.test.toml"))
+        .arg("--config")
+        .arg(here.join("dispatcher.toml"))
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && said.ends_with("4 passed, 0 failed\n"), "{said}");
+}
+
+#[test]
+fn its_schema_has_its_own_plugins_too() {
+    let output = Command::new(env!("CARGO_BIN_EXE_custom-dispatcher")).arg("schema").output().unwrap();
+    let schema: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let sink = &schema["definitions"]["sink.tcp"];
+    assert_eq!(sink["properties"]["address"]["type"], "string", "{sink}");
+    assert!(sink["properties"]["lanes"].is_object() && sink["additionalProperties"] == false, "{sink}");
+    assert!(schema["definitions"]["handler.invitation-policy"]["properties"]["if_late"].is_object());
 }

@@ -3,6 +3,7 @@
 use std::{
     io::{ErrorKind, Read, Write},
     net::{Shutdown, SocketAddr, TcpStream},
+    sync::Arc,
     time::Duration,
 };
 
@@ -11,8 +12,13 @@ use serde_json::{Value, json};
 /// No wait of these tests is meant to last this long.
 const FOR_EVER: Duration = Duration::from_secs(20);
 
+pub(crate) trait Stream: Read + Write {}
+
+impl<S: Read + Write> Stream for S {}
+
 pub(crate) struct Client {
-    stream: TcpStream,
+    stream: Box<dyn Stream>,
+    socket: TcpStream,
     read: Vec<u8>,
 }
 
@@ -27,7 +33,24 @@ impl Client {
         let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(FOR_EVER)).unwrap();
         stream.set_nodelay(true).unwrap();
-        Client { stream, read: Vec::new() }
+        let socket = stream.try_clone().unwrap();
+        Client { stream: Box::new(stream), socket, read: Vec::new() }
+    }
+
+    /// The same over TLS. The handshake comes with the first bytes that are sent.
+    pub(crate) fn connect_tls(address: SocketAddr, config: Arc<rustls::ClientConfig>) -> Client {
+        let plain = Client::connect(address);
+        let tls = rustls::ClientConnection::new(config, "localhost".try_into().unwrap()).unwrap();
+        let stream = Box::new(rustls::StreamOwned::new(tls, plain.socket.try_clone().unwrap()));
+        Client { stream, ..plain }
+    }
+
+    /// Sends a request and reads until the peer closes; the error, where the connection did not last that long.
+    pub(crate) fn try_ask(&mut self, request: &str) -> std::io::Result<String> {
+        self.stream.write_all(request.as_bytes())?;
+        let mut reply = String::new();
+        self.stream.read_to_string(&mut reply)?;
+        Ok(reply)
     }
 
     pub(crate) fn send(&mut self, text: impl AsRef<[u8]>) {
@@ -40,7 +63,7 @@ impl Client {
     }
 
     pub(crate) fn stop_sending(&self) {
-        self.stream.shutdown(Shutdown::Write).unwrap();
+        self.socket.shutdown(Shutdown::Write).unwrap();
     }
 
     pub(crate) fn ask(&mut self, request: impl AsRef<[u8]>) -> Reply {
@@ -70,6 +93,14 @@ impl Client {
         }
     }
 
+    /// Whether nothing has come that was not read.
+    pub(crate) fn hears_nothing(&self) -> bool {
+        self.socket.set_nonblocking(true).unwrap();
+        let heard = self.socket.peek(&mut [0]);
+        self.socket.set_nonblocking(false).unwrap();
+        self.read.is_empty() && heard.is_err_and(|err| err.kind() == ErrorKind::WouldBlock)
+    }
+
     /// Waits until the peer closes; whatever it still says is returned.
     pub(crate) fn wait_for_close(&mut self) -> String {
         let mut rest = std::mem::take(&mut self.read);
@@ -78,6 +109,11 @@ impl Client {
             Err(err) => assert_eq!(err.kind(), ErrorKind::ConnectionReset, "not closed: {err}"),
         }
         String::from_utf8(rest).unwrap()
+    }
+
+    /// Waits until the peer closes, however it does that.
+    pub(crate) fn wait_for_close_of_any_kind(&mut self) {
+        let _ = self.stream.read_to_end(&mut Vec::new());
     }
 
     fn read_more(&mut self) {

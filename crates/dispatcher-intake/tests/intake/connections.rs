@@ -113,7 +113,7 @@ fn half_a_body_is_refused_when_time_is_over() {
 #[test]
 fn who_does_not_read_its_replies_is_cut_off() {
     let mut setup = Setup::new();
-    (setup.options.header_within, setup.options.idle) = (SHORT, LONG);
+    (setup.options.header_within, setup.options.idle) = (5 * SHORT, LONG); // Long enough to send a head in.
     let running = setup.start();
     let mut client = Client::connect(running.address());
     let requests = "GET /callback HTTP/1.1\r\nHost: test\r\n\r\n".repeat(1000);
@@ -179,6 +179,22 @@ fn draining_answers_what_is_there_and_closes_what_is_idle() {
     let (report, stored) = draining.join().unwrap();
     assert_eq!((report.n_cut, stored.len()), (0, 2));
     assert!(std::net::TcpStream::connect(address).is_err());
+}
+
+#[test]
+fn lingering_answers_all_and_ends_each_connection_with_its_answer() {
+    let running = Setup::new().start();
+    let mut open = Client::connect(running.address());
+    let reply = open.ask(post(&signed(AFTER), BODY));
+    assert!(!reply.head.contains("connection: close"), "{}", reply.head);
+    running.intake.linger();
+    for mut client in [open, Client::connect(running.address())] {
+        let reply = client.ask(post(&signed(AFTER), BODY));
+        reply.assert_ok();
+        assert!(reply.head.contains("connection: close\r\n"), "{}", reply.head);
+        assert_eq!(client.wait_for_close(), "");
+    }
+    assert_eq!(running.end().len(), 3);
 }
 
 #[test]

@@ -4,6 +4,10 @@
 
 mod client;
 mod connections;
+mod limits;
 mod refusals;
+mod replacing;
 mod roads;
 mod running;
+mod signatures;
+mod tls;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use dispatcher_core::{CommandPattern, Timestamp};
-use dispatcher_intake::{CommandRule, JournalRule, Outcome, Refusal};
+use dispatcher_intake::{CommandRule, JournalRule, Outcome, Refusal, Road, WhenNotDurable};
 
 use crate::{
     client::{Client, post, post_chunked},
@@ -164,6 +164,55 @@ fn a_stuck_journal_refuses_after_callbacks_in_time_and_decides_all_the_same() {
     client.ask(post(&signed(BEFORE), "{}")).assert_ok();
     assert_eq!(running.intake.counters().count(Outcome::Unrecorded), 0);
     other.execute_batch("ROLLBACK").unwrap();
+}
+
+/// An intake that holds what it cannot store, with a connection that waits for an answer to that.
+fn held(mut setup: Setup, hinder: impl FnOnce(&Running)) -> (Running, Client) {
+    setup.options.when_not_durable = WhenNotDurable::Hold;
+    let running = setup.start();
+    hinder(&running);
+    let mut client = Client::connect(running.address());
+    client.send(post(&signed(AFTER), "{}"));
+    while running.intake.counters().count(Outcome::Held) == 0 {
+        std::thread::yield_now();
+    }
+    ask(&running, BEFORE, "{}").assert_ok();
+    assert!(client.hears_nothing());
+    (running, client)
+}
+
+#[test]
+fn what_is_late_is_held_and_answered_ok_if_it_is_stored_after_all() {
+    let mut setup = Setup::new();
+    setup.options.answer_within = Duration::from_millis(100);
+    let other = std::cell::OnceCell::new();
+    let (running, mut client) = held(setup, |running| {
+        let connection = rusqlite::Connection::open(&running.journal_options.path).unwrap();
+        connection.execute_batch("BEGIN IMMEDIATE").unwrap();
+        other.set(connection).unwrap();
+    });
+    other.get().unwrap().execute_batch("ROLLBACK").unwrap();
+    client.reply().assert_ok();
+    assert_eq!(running.intake.counters().count(Outcome::Accepted), 1);
+}
+
+#[test]
+fn what_failed_is_held_and_then_refused() {
+    let mut setup = Setup::new();
+    setup.journal.queue_bytes = 1;
+    let (running, mut client) = held(setup, |_| {});
+    client.reply().assert_refused(503_001);
+    assert_eq!(running.intake.counters().late_answers(Road::After), 1);
+}
+
+#[test]
+fn what_is_held_does_not_hold_up_a_drain() {
+    let mut setup = Setup::new();
+    setup.journal.queue_bytes = 1;
+    let (running, mut client) = held(setup, |_| {});
+    let draining = running.drain(Duration::from_secs(3)); // Less than is left of the time to hold.
+    client.reply().assert_refused(503_001);
+    assert_eq!(draining.join().unwrap().0.n_cut, 0);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::{
 use dispatcher_core::{App, Callback, Secret};
 use dispatcher_decider::Deciders;
 use dispatcher_intake::{CommandRule, DrainReport, Intake, IntakeApp, IntakeOptions, SignaturePolicy};
-use dispatcher_journal::{Journal, JournalOptions};
+use dispatcher_journal::{Journal, JournalOptions, OpenError};
 use tempfile::TempDir;
 use tencent_chat::query_string;
 
@@ -34,7 +34,12 @@ impl Setup {
         let dir = tempfile::tempdir().unwrap();
         let journal = JournalOptions::new(dir.path().join("journal.db"));
         let options = IntakeOptions { answer_within: UNHURRIED, header_within: UNHURRIED, ..IntakeOptions::default() };
-        let app = IntakeApp { app: App::new(APP, "main"), tokens: Vec::new(), signature: SignaturePolicy::Required };
+        let app = IntakeApp {
+            app: App::new(APP, "main"),
+            tokens: Vec::new(),
+            signature: SignaturePolicy::Required,
+            allow_from: Vec::new(),
+        };
         let mut setup = Setup { options, apps: vec![app], rules: Vec::new(), journal, dir };
         setup.set_tokens(&[TOKEN]);
         setup
@@ -79,10 +84,20 @@ impl Running {
             let report = runtime.block_on(intake.drain(within));
             journal.close();
             drop(journal);
-            let journal = Journal::open(journal_options).unwrap();
+            let journal = reopen(journal_options);
             let rows = journal.reader().unwrap().callbacks(0, 512, usize::MAX).unwrap();
             (report, rows.into_iter().map(|row| row.intact().unwrap().callback).collect())
         })
+    }
+}
+
+/// Opens a journal that was closed. While another test starts a program, that holds its lock for a moment longer.
+fn reopen(options: JournalOptions) -> Journal {
+    loop {
+        match Journal::open(options.clone()) {
+            Err(OpenError::Locked { .. }) => thread::yield_now(),
+            opened => return opened.unwrap(),
+        }
     }
 }
 

@@ -93,7 +93,8 @@ async fn follow(parked: bool, wishes: &[Overdue]) -> (u64, Vec<u64>, Vec<(u64, u
         flaw: None,
     };
     let parked = parked.then(|| (Timestamp::now(), "paused".to_owned()));
-    let orders = Orders { parked: parked.as_ref().map(|(_, reason)| reason.clone()), is_cancelled: false };
+    let orders =
+        Orders { parked: parked.as_ref().map(|(_, reason)| reason.clone()), is_cancelled: false, retire_by: None };
     let (_orders, follow) = watch::channel(orders);
     let health = Health::new(backoff, 1, parked, Instant::now());
     let window = Window::new(window_options, 0, Vec::new(), 1, health.now());

@@ -52,8 +52,11 @@ impl<P: Clone, M> Window<P, M> {
         self.plan_if(now, false)
     }
 
-    /// The same, however little it is: for the end of a drain.
+    /// The same, however little it is, for the end of a drain: so that nothing that is done is done again, what lies before it
+    /// becomes pending, tried or not.
     pub(crate) fn last_plan(&mut self, now: Now) -> Option<Plan<M>> {
+        let is_done = |id: &&Id| matches!(self.entries[**id as usize].state, State::Done(_));
+        self.pass_to = self.ahead.iter().rev().find(is_done).map_or(0, |&id| self.entries[id as usize].seq);
         self.plan_if(now, true)
     }
 
@@ -192,9 +195,9 @@ impl<P: Clone, M> Window<P, M> {
             State::Running { since } => {
                 let park_at = *since + self.options.park_after;
                 self.park_at = Some(park_at);
-                park_at <= now.instant
+                park_at <= now.instant || entry.seq < self.pass_to
             }
-            State::Queued => entry.attempts > 0 || is_behind_pending,
+            State::Queued => entry.attempts > 0 || is_behind_pending || entry.seq < self.pass_to,
             State::Free => false,
         };
         #[cfg(test)]

@@ -440,3 +440,22 @@ fn a_batch_is_cut_to_what_may_start() {
     assert_eq!(seqs(&window.take(1, now)), [3]);
     assert_eq!(seqs(&window.take(9, now)), [4]);
 }
+
+#[test]
+fn what_is_done_at_the_end_is_stored_whatever_lies_before_it() {
+    let now = now();
+    let mut window = window(&["a", "b", "c", "d"], now);
+    let [running, given_back, done] = [(); 3].map(|()| window.take(1, now).unwrap().0);
+    window.give_back(given_back, false);
+    window.finish(done, vec![Outcome::Done(())], now);
+    assert!(window.plan(now).is_none(), "it goes on, and the first is waited for");
+    let plan = window.last_plan(now).unwrap();
+    let pending: Vec<(u64, u32)> = plan.pending.iter().map(|row| (row.seq, row.attempt)).collect();
+    let made: Vec<u64> = plan.made.iter().map(|(seq, ())| *seq).collect();
+    assert_eq!((plan.checkpoint, made), (3, vec![3]), "and nothing behind what is done");
+    assert_eq!(pending.iter().map(|(seq, _)| *seq).collect::<Vec<_>>(), [1, 2]);
+    assert_eq!(pending[1].1, 0, "it was not tried");
+    window.committed();
+    assert!(window.last_plan(now).is_none());
+    drop(running);
+}

@@ -6,6 +6,7 @@ mod failures;
 mod limits;
 mod order;
 mod plugins;
+mod reload;
 mod replay;
 mod restart;
 mod throughput;

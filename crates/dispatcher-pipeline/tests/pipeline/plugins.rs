@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    hash::{DefaultHasher, Hash, Hasher as _},
     path::Path,
     sync::{
         Arc, Mutex,
@@ -113,6 +114,11 @@ impl Plugin {
         }
     }
 
+    /// Another plugin has another.
+    fn address(&self) -> usize {
+        Arc::as_ptr(&self.inner) as usize
+    }
+
     fn act(&self, item: &Item) -> Act {
         let seen = {
             let mut seen = self.inner.seen.lock().unwrap();
@@ -160,12 +166,23 @@ impl Plugin {
         self.inner.taken.borrow().iter().filter(|item| item.key == key).map(|item| item.n).collect()
     }
 
-    /// Waits until it has taken so many items.
-    pub(crate) async fn took(&self, n_items: usize) {
+    /// Waits until it was asked about this item.
+    pub(crate) async fn was_asked(&self, n: u64) {
+        let asked = async {
+            while self.times_asked(n) == 0 {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        assert!(tokio::time::timeout(PATIENCE, asked).await.is_ok(), "it was not asked about {n}");
+    }
+
+    /// Waits until it has taken so many items, and gives what it took, in order.
+    pub(crate) async fn took(&self, n_items: usize) -> Vec<Item> {
         let mut taken = self.inner.taken.subscribe();
         let wait = taken.wait_for(|taken| taken.len() >= n_items);
-        if tokio::time::timeout(PATIENCE, wait).await.is_err() {
-            panic!("waited for {n_items}, has {:?}", self.taken());
+        match tokio::time::timeout(PATIENCE, wait).await {
+            Ok(taken) => taken.map(|taken| taken.clone()).unwrap_or_default(),
+            Err(_) => panic!("waited for {n_items}, has {:?}", self.taken()),
         }
     }
 }
@@ -341,12 +358,20 @@ pub(crate) fn handler(name: &str, plugin: &Plugin, sinks: &[&str], options: Cons
         },
         sinks: sinks.iter().map(|&sink| sink.to_owned()).collect(),
         threads: 1,
+        fingerprint: fingerprint((plugin.address(), sinks, format!("{options:?}"))),
         options,
     }
 }
 
 pub(crate) fn sink(name: &str, plugin: &Plugin, options: ConsumerOptions) -> SinkInstance {
-    SinkInstance { name: name.to_owned(), settings: Arc::new(SinkOf(plugin.clone())), threads: 1, options }
+    let fingerprint = fingerprint((plugin.address(), format!("{options:?}")));
+    SinkInstance { name: name.to_owned(), settings: Arc::new(SinkOf(plugin.clone())), threads: 1, options, fingerprint }
+}
+
+fn fingerprint(of: impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    of.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Waits until a consumer's status is as wished.

@@ -9,10 +9,12 @@ pub(crate) mod handlers;
 pub(crate) mod journal;
 pub(crate) mod list;
 mod progress;
+pub(crate) mod reload;
 pub(crate) mod replay;
 pub(crate) mod screen;
 pub(crate) mod show;
 pub(crate) mod status;
+pub(crate) mod test;
 pub(crate) mod text;
 
 use std::process::ExitCode;

@@ -1,0 +1,64 @@
+//! What the intake knows.
+
+use dispatcher_core::Timestamp;
+use dispatcher_intake::{Outcome, Refusal, Road};
+
+use crate::{
+    names,
+    page::{MICROS, Page},
+    sources::Observed,
+};
+
+pub(crate) fn write(page: &mut Page, observed: &Observed) {
+    let counters = &observed.sources.intake;
+    let now = Timestamp::now();
+    for app in counters.apps() {
+        let name = app.app.name();
+        for count in &app.commands {
+            let labels = [("app", name), ("command", count.command), ("outcome", count.outcome.name())];
+            page.count(&names::CALLBACKS, &labels, count.count);
+        }
+        // Nothing is expected of an app that is no longer configured.
+        if app.is_configured {
+            let since = now.since(app.last.unwrap_or(observed.since));
+            page.add(&names::SINCE_LAST, &[("app", name)], since.as_secs_f64());
+        }
+    }
+    for (road, name) in [(Road::Before, "before"), (Road::After, "after")] {
+        let times = counters.snapshot_answer_times(road);
+        page.distribution(&names::ANSWER, &[("road", name)], &times, MICROS);
+        page.count(&names::LATE_ANSWERS, &[("road", name)], counters.late_answers(road));
+    }
+    let skew = counters.snapshot_clock_skew();
+    page.distribution(&names::SKEW, &[], &skew, MICROS);
+    let apps = counters.apps();
+    for token in counters.snapshot_tokens() {
+        let Some(app) = apps.iter().find(|app| app.app.sdk_app_id() == token.sdk_app_id) else { continue };
+        let place = token.token.to_string();
+        page.count(&names::TOKENS, &[("app", app.app.name()), ("token", &place)], token.count);
+    }
+    for refusal in Refusal::ALL {
+        page.count(&names::REFUSALS, &[("cause", refusal.name())], counters.refused(refusal));
+    }
+    for outcome in Outcome::ALL {
+        let count = counters.count(outcome);
+        match outcome {
+            Outcome::Accepted | Outcome::Decided | Outcome::NotJournaled => {} // By app and command, above.
+            Outcome::Unrecorded => page.count(&names::UNRECORDED, &[("at", "queue")], count),
+            Outcome::Probe => page.count(&names::PROBES, &[], count),
+            Outcome::Connection => page.count(&names::CONNECTIONS, &[], count),
+            Outcome::Held => page.count(&names::HELD, &[], count),
+            Outcome::SignatureReused => page.count(&names::REUSED, &[], count),
+            Outcome::AddressFull
+            | Outcome::HeadLate
+            | Outcome::Idle
+            | Outcome::ReplyUnread
+            | Outcome::NotHttp
+            | Outcome::TlsFailed => {
+                page.count(&names::CLOSED, &[("cause", outcome.name())], count);
+            }
+        }
+    }
+    page.count(&names::OPEN_CONNECTIONS, &[], counters.open_connections() as u64);
+    page.add(&names::LONGEST, &[], counters.longest_decision().as_secs_f64());
+}

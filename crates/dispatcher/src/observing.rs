@@ -1,0 +1,48 @@
+//! What answers for metrics and health, where `[observe] listen` asks for it.
+
+use std::{io, net::TcpListener, sync::Arc};
+
+use dispatcher_config::{Config, Finding};
+use dispatcher_intake::Counters;
+use dispatcher_journal::Journal;
+use dispatcher_observe::{Observer, Sources};
+use dispatcher_pipeline::Pipeline;
+
+use crate::reload::Running;
+
+/// The socket for it, if there is to be one.
+///
+/// # Errors
+/// When the address is taken or not this machine's.
+pub(crate) fn listener(config: &Config) -> Result<Option<TcpListener>, Finding> {
+    let Some(listen) = config.observe.listen else { return Ok(None) };
+    TcpListener::bind(listen).map(Some).map_err(|err| {
+        let what = format!("cannot listen on {listen}: {err}; stop the other program or choose another port");
+        config.finding("observe.listen", what)
+    })
+}
+
+/// Starts to answer there.
+///
+/// # Errors
+/// When the machine gives no thread.
+pub(crate) fn start(
+    running: &Arc<Running>,
+    listener: TcpListener,
+    counters: Arc<Counters>,
+    journal: &Journal,
+    pipeline: &Pipeline,
+) -> Result<Observer, Finding> {
+    // Not kept alive by those who look on.
+    let (deciders, reloads) = (Arc::downgrade(running), running.reloads());
+    let sources = Sources {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        intake: counters,
+        deciders: Box::new(move || deciders.upgrade().map(|running| running.deciders().status()).unwrap_or_default()),
+        reloads: Box::new(move || reloads.read()),
+        journal: journal.clone(),
+        pipeline: pipeline.handle(),
+    };
+    let failed = |err: io::Error| running.finding("observe.listen", format!("cannot show metrics: {err}"));
+    Observer::start(listener, sources).map_err(failed)
+}

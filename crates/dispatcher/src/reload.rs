@@ -1,0 +1,432 @@
+//! A configuration that is read again while the dispatcher runs: checked whole, then applied, or not at all.
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use dispatcher_config::{Config, Finding, Findings, contents_of};
+use dispatcher_control::{Live, NotReloaded, Operations, Reloaded, Steering};
+use dispatcher_core::{Registry, TimeSpan, Timestamp};
+use dispatcher_decider::Deciders;
+use dispatcher_intake::Intake;
+use dispatcher_journal::Journal;
+use dispatcher_observe::Reloads;
+use dispatcher_pipeline::PipelineHandle;
+use tokio::{runtime::Builder, time::timeout};
+use tracing::{error, info, warn};
+
+use crate::{
+    dispatcher::{cast_shadows, keep_places},
+    logging,
+    setup::setup,
+    wiring::{apps, deciders, default_decisions, handlers, intake_options, rules, sinks},
+};
+
+/// Where a configuration comes from.
+#[derive(Clone)]
+pub(crate) struct Source {
+    pub(crate) path: PathBuf,
+    pub(crate) registry: Registry,
+}
+
+/// What a reload changes, and what it needs for that. Shared by the dispatcher and those who ask for one.
+pub(crate) struct Running {
+    /// Where it came from; `None` where a program around it made it up.
+    source: Option<Source>,
+    /// `None` once it is stopping.
+    intake: Mutex<Option<Intake>>,
+    pipeline: PipelineHandle,
+    journal: Journal,
+    /// What it was started with: what only a restart can change is as it says.
+    started: Config,
+    /// What counts now. Held for moments.
+    now: Mutex<Now>,
+    /// Held while a configuration is applied.
+    turn: Mutex<()>,
+    /// What is told to those who ask, once there is somebody who answers them.
+    told: Mutex<Option<(Operations, Live)>>,
+    /// What stood in the files when they were last read.
+    seen: AtomicU64,
+    counts: Arc<Counts>,
+}
+
+/// What came of reloads.
+pub(crate) struct Counts {
+    applied: AtomicU64,
+    invalid: AtomicU64,
+    failed: AtomicU64,
+    last: AtomicI64, // In milliseconds of the epoch.
+}
+
+/// What counts now.
+#[derive(Clone)]
+struct Now {
+    config: Config,
+    deciders: Deciders,
+}
+
+/// Why a configuration was not applied; everything is as it was.
+#[derive(Debug)]
+pub enum ReloadError {
+    /// It is wrong.
+    Invalid(Findings),
+    /// It could not be applied, or there is none to be read.
+    Failed(String),
+}
+
+impl Running {
+    pub(crate) fn new(
+        source: Option<Source>,
+        config: Config,
+        intake: Intake,
+        pipeline: PipelineHandle,
+        journal: Journal,
+        deciders: Deciders,
+    ) -> Running {
+        let seen = source.as_ref().map_or(0, |source| look(&source.path, &config.files));
+        Running {
+            source,
+            intake: Mutex::new(Some(intake)),
+            pipeline,
+            journal,
+            started: config.clone(),
+            now: Mutex::new(Now { config, deciders }),
+            turn: Mutex::default(),
+            told: Mutex::default(),
+            seen: AtomicU64::new(seen),
+            counts: Arc::new(Counts::new()),
+        }
+    }
+
+    /// Has these told what changes.
+    pub(crate) fn tell(&self, operations: Operations, live: Live) {
+        *lock(&self.told) = Some((operations, live));
+    }
+
+    pub(crate) fn deciders(&self) -> Deciders {
+        lock(&self.now).deciders.clone()
+    }
+
+    pub(crate) fn drain_within(&self) -> Duration {
+        lock(&self.now).config.intake.drain.get()
+    }
+
+    /// What does not work with `key` of the present configuration.
+    pub(crate) fn finding(&self, key: &str, message: impl Into<String>) -> Finding {
+        lock(&self.now).config.finding(key, message)
+    }
+
+    /// How long it goes on answering before it stops.
+    pub(crate) fn linger(&self) -> Duration {
+        lock(&self.now).config.intake.linger.get()
+    }
+
+    /// From now on each answer is the last of its connection.
+    pub(crate) fn begin_linger(&self) {
+        if let Some(intake) = &*lock(&self.intake) {
+            intake.linger();
+        }
+    }
+
+    /// Takes the intake out: from now on it is stopping, and nothing is reloaded.
+    pub(crate) fn stop(&self) -> Option<Intake> {
+        lock(&self.intake).take()
+    }
+
+    /// What came of reloads, to be read when someone asks.
+    pub(crate) fn reloads(&self) -> Arc<Counts> {
+        self.counts.clone()
+    }
+
+    /// Goes by this configuration from now on, and counts whether it does. Blocks until those who are new are open, or have failed to, and until what is
+    /// under way with those who change has ended, for some seconds at most.
+    pub(crate) fn apply(&self, config: Config) -> Result<Reloaded, ReloadError> {
+        let outcome = self.change_to(config);
+        self.counts.count(outcome.as_ref().map(drop));
+        outcome
+    }
+
+    fn change_to(&self, config: Config) -> Result<Reloaded, ReloadError> {
+        let turn = lock(&self.turn);
+        let before = lock(&self.now).clone();
+        let (mut config, started) = (config, &self.started);
+        let mut reloaded = Reloaded {
+            settings: config.changed_since(&before.config),
+            needs_restart: needs_restart(started, &config),
+            warnings: config.warnings.iter().map(ToString::to_string).collect(),
+            ..Reloaded::default()
+        };
+        reloaded.settings.retain(|key| !reloaded.needs_restart.contains(key));
+        let has_level = reloaded.settings.iter().any(|key| key == "log.level");
+        // What needs a restart stays as it was started, for all who ask as well.
+        config.journal = started.journal.clone();
+        config.intake.listen = started.intake.listen;
+        let within = config.intake.answer_within.get();
+        let failed = |what: &str, err: &dyn fmt::Display| ReloadError::Failed(format!("{what}: {err}"));
+        let stopping = || ReloadError::Failed("the dispatcher is stopping".to_owned());
+        if lock(&self.intake).is_none() {
+            return Err(stopping());
+        }
+        let (successor, succession) = before
+            .deciders
+            .succeed(deciders(&config), &default_decisions(&config), within)
+            .map_err(|err| failed("the deciders", &err))?;
+        let cast = cast_shadows(&successor, &self.journal).map(drop);
+        let applied =
+            cast.and_then(|()| keep_places(&config, &self.journal)).map_err(|err| failed("the journal", &err));
+        let applied = applied.and_then(|()| {
+            self.pipeline.apply(handlers(&config), sinks(&config)).map_err(|err| failed("handlers and sinks", &err))
+        });
+        let mut applied = applied.inspect_err(|_| successor.retire(&before.deciders))?;
+        {
+            // The last, so that whatever it lets in is handled and delivered. It was checked, and so cannot fail.
+            let intake = lock(&self.intake);
+            let intake = intake.as_ref().ok_or_else(stopping)?;
+            let replaced = intake.replace(intake_options(&config), apps(&config), rules(&config), successor.clone());
+            replaced.map_err(|err| failed("the intake", &err))?;
+        }
+        before.deciders.retire(&successor);
+        if let Some((operations, live)) = &*lock(&self.told) {
+            operations.replace(setup(&config, Some(Live { deciders: successor.clone(), ..live.clone() })));
+        }
+        if has_level {
+            // Only in a program whose log is another's does this fail.
+            let _ = logging::set_level(config.log.level);
+        }
+        *lock(&self.now) = Now { config, deciders: successor };
+        drop(turn);
+        reloaded.added = union(&applied.added, &succession.added);
+        reloaded.changed = union(&applied.changed, &succession.changed);
+        reloaded.removed = union(&applied.removed, &succession.removed);
+        reloaded.resumed = applied.resumed.clone();
+        reloaded.finishing = !settles(&mut applied);
+        tell(&reloaded);
+        Ok(reloaded)
+    }
+
+    /// Reads the file again, and goes by it. Blocks like [`apply`](Running::apply).
+    pub(crate) fn reload(&self) -> Result<Reloaded, ReloadError> {
+        let config = self.read().inspect_err(|err| self.counts.count(Err(err)))?;
+        self.apply(config)
+    }
+
+    fn read(&self) -> Result<Config, ReloadError> {
+        let Some(source) = &self.source else {
+            return Err(ReloadError::Failed(
+                "this dispatcher was not started from a file that could be read again".into(),
+            ));
+        };
+        let files = lock(&self.now).config.files.clone();
+        let before = look(&source.path, &files);
+        let loaded = Config::load(&source.path, &source.registry);
+        let now_seen = match &loaded {
+            // What changed while it was read is news to the next look.
+            Ok(config) if look(&source.path, &files) == before => look(&source.path, &config.files),
+            _ => before,
+        };
+        self.seen.store(now_seen, Relaxed);
+        loaded.map_err(ReloadError::Invalid)
+    }
+
+    /// The same for nobody in particular: what comes of it is in the log.
+    pub(crate) fn reload_for(&self, cause: &str) {
+        match self.reload() {
+            Ok(reloaded) if reloaded.is_nothing() => {
+                info!(cause, "the configuration was read again: nothing has changed")
+            }
+            Ok(_) => {}
+            Err(err) => error!(cause, "the configuration was not reloaded, and everything goes on as it was: {err}"),
+        }
+    }
+
+    /// How often it is to be looked whether the files say something else, and whether they do.
+    pub(crate) fn watch(&self) -> Option<Duration> {
+        lock(&self.now).config.reload.watch.get().map(TimeSpan::get)
+    }
+
+    /// What stands in the files now, if it is not what was last read. Blocks on the disk.
+    pub(crate) fn news(&self) -> Option<u64> {
+        let source = self.source.as_ref()?;
+        let now = look(&source.path, &lock(&self.now).config.files);
+        (now != self.seen.load(Relaxed)).then_some(now)
+    }
+}
+
+impl Counts {
+    fn new() -> Counts {
+        let [applied, invalid, failed] = [const { AtomicU64::new(0) }; 3];
+        Counts { applied, invalid, failed, last: AtomicI64::new(Timestamp::now().as_millis()) }
+    }
+
+    fn count(&self, outcome: Result<(), &ReloadError>) {
+        let count = match outcome {
+            Ok(()) => {
+                self.last.store(Timestamp::now().as_millis(), Relaxed);
+                &self.applied
+            }
+            Err(ReloadError::Invalid(_)) => &self.invalid,
+            Err(ReloadError::Failed(_)) => &self.failed,
+        };
+        count.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn read(&self) -> Reloads {
+        Reloads {
+            applied: self.applied.load(Relaxed),
+            invalid: self.invalid.load(Relaxed),
+            failed: self.failed.load(Relaxed),
+            last: Timestamp::from_millis(self.last.load(Relaxed)),
+        }
+    }
+}
+
+impl Steering for Running {
+    fn reload(&self) -> Result<Reloaded, NotReloaded> {
+        Running::reload(self).map_err(|err| match err {
+            ReloadError::Invalid(findings) => {
+                NotReloaded::Invalid(findings.errors.iter().map(ToString::to_string).collect())
+            }
+            ReloadError::Failed(why) => NotReloaded::Failed(why),
+        })
+    }
+
+    fn set_log_level(&self, level: &str) -> Result<(), String> {
+        logging::set_level(logging::level(level)?)
+    }
+}
+
+fn look(path: &Path, files: &[PathBuf]) -> u64 {
+    contents_of(std::iter::once(path).chain(files.iter().map(PathBuf::as_path)))
+}
+
+/// The keys that are others than at the start, and count only after the next.
+fn needs_restart(started: &Config, config: &Config) -> Vec<String> {
+    let of_start = |key: &String| {
+        key.starts_with("journal.") || ["intake.listen", "log.format", "observe.listen"].contains(&key.as_str())
+    };
+    let mut keys: Vec<String> = config.changed_since(started).into_iter().filter(of_start).collect();
+    let threads = intake_options(started).needs_restart(&intake_options(config));
+    keys.extend(threads.into_iter().map(|key| format!("intake.{key}")));
+    let kept = |config: &Config| -> Vec<(String, Option<Duration>)> {
+        config
+            .commands
+            .iter()
+            .map(|rule| (rule.pattern.to_string(), rule.keep_for))
+            .filter(|(_, kept)| kept.is_some())
+            .collect()
+    };
+    if kept(started) != kept(config) {
+        keys.push("commands.keep_for".to_owned());
+    }
+    keys
+}
+
+/// Both, each name once; handlers that decide by the names of their consumers.
+fn union(consumers: &[String], deciders: &[String]) -> Vec<String> {
+    let mut names = consumers.to_vec();
+    for decider in deciders.iter().map(|name| format!("handler:{name}")) {
+        if !names.contains(&decider) {
+            names.push(decider);
+        }
+    }
+    names
+}
+
+/// Waits until those who change have ended what they had under way, as long as one may; true if they have.
+fn settles(applied: &mut dispatcher_pipeline::Applied) -> bool {
+    const WAIT: Duration = Duration::from_secs(5);
+    let Ok(runtime) = Builder::new_current_thread().enable_time().build() else { return false };
+    runtime.block_on(async { timeout(WAIT, applied.settled()).await.is_ok() })
+}
+
+fn tell(reloaded: &Reloaded) {
+    for warning in &reloaded.warnings {
+        warn!("{warning}");
+    }
+    if reloaded.is_nothing() {
+        return;
+    }
+    let Reloaded { added, changed, removed, resumed, settings, needs_restart, .. } = reloaded;
+    info!(?added, ?changed, ?removed, ?resumed, ?settings, "the configuration was reloaded");
+    if !needs_restart.is_empty() {
+        warn!(?needs_restart, "these settings are others than those that count: they need a restart");
+    }
+    if reloaded.finishing {
+        info!("some that changed or are gone still finish what is under way");
+    }
+}
+
+// A std mutex: but for turns it is held for moments, and never across an await.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl fmt::Display for ReloadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ReloadError::Invalid(findings) => findings.fmt(f),
+            ReloadError::Failed(why) => f.write_str(why),
+        }
+    }
+}
+
+impl std::error::Error for ReloadError {}
+
+/// Reloads for `cause` on a thread that may block.
+pub(crate) async fn reload_for(running: &Arc<Running>, cause: &'static str) {
+    let running = running.clone();
+    // An error means that it panicked, and has said so.
+    let _ = tokio::task::spawn_blocking(move || running.reload_for(cause)).await;
+}
+
+/// Reloads when the files say something else, as the configuration has it, for as long as the process runs.
+pub(crate) async fn watch(running: Arc<Running>) {
+    /// How often it is looked whether there is something to be watched, while there is nothing.
+    const IDLE: Duration = Duration::from_secs(1);
+    /// Who writes a file takes a moment: what is read has to be the same for so long.
+    const MOMENT: Duration = Duration::from_millis(500);
+    loop {
+        let Some(every) = running.watch() else {
+            tokio::time::sleep(IDLE).await;
+            continue;
+        };
+        tokio::time::sleep(every).await;
+        let Some(news) = news(&running).await else { continue };
+        tokio::time::sleep(every.min(MOMENT)).await;
+        // Half-written: the next look finds it.
+        if self::news(&running).await == Some(news) {
+            reload_for(&running, "the file changed").await;
+        }
+    }
+}
+
+async fn news(running: &Arc<Running>) -> Option<u64> {
+    let running = running.clone();
+    tokio::task::spawn_blocking(move || running.news()).await.ok().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reloads_are_counted_by_what_came_of_them() {
+        let counts = Counts::new();
+        counts.last.store(0, Relaxed);
+        let findings = Findings { errors: vec![], warnings: vec![] };
+        let (invalid, failed) = (ReloadError::Invalid(findings), ReloadError::Failed(String::new()));
+        for outcome in [Err(&invalid), Err(&failed), Err(&invalid)] {
+            counts.count(outcome);
+        }
+        let expected = Reloads { applied: 0, invalid: 2, failed: 1, last: Timestamp::from_millis(0) };
+        assert_eq!(counts.read(), expected, "only what was applied counts from then on");
+        counts.count(Ok(()));
+        assert!(counts.read().applied == 1 && counts.read().last != expected.last);
+    }
+}

@@ -1,0 +1,325 @@
+//! A configuration that is read again while the program runs: by `dispatcher reload`, by SIGHUP and by watching the file.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic, in its helpers as well")]
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::unix::fs::symlink,
+    path::Path,
+    process::{Command, Output, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use dispatcher_testkit::{PATIENCE, Process, Receiver, Tencent};
+use serde_json::Value;
+use tempfile::TempDir;
+
+const DISPATCHER: &str = env!("CARGO_BIN_EXE_dispatcher");
+
+const FORWARD: &str =
+    "[handlers.forward]\nsinks = [\"archive\"]\n\n[sinks.archive]\ntype = \"file\"\npath = \"events.jsonl\"\n";
+
+fn whole(sections: &str) -> String {
+    format!(
+        "[intake]\nlisten = \"127.0.0.1:0\"\n\n[[apps]]\nsdk_app_id = 1400000001\nname = \"main\"\ntokens = \
+         [\"a-token\"]\n\n[journal]\npath = \"journal.db\"\n\n[log]\nformat = \"human\"\n\n{sections}"
+    )
+}
+
+fn config(folder: &Path, sections: &str) {
+    // As an editor or a deployment does it: who reads sees the old file or the new one.
+    fs::write(folder.join("new.toml"), whole(sections)).unwrap();
+    fs::rename(folder.join("new.toml"), folder.join("dispatcher.toml")).unwrap();
+}
+
+fn start(folder: &Path, sections: &str) -> (Process, Tencent) {
+    config(folder, sections);
+    let process = Process::start(DISPATCHER, folder);
+    let tencent = tencent(&process);
+    (process, tencent)
+}
+
+fn tencent(process: &Process) -> Tencent {
+    Tencent::new(process.url(), 1_400_000_001, Some("a-token"))
+}
+
+fn run(folder: &Path, args: &[&str]) -> Output {
+    Command::new(DISPATCHER).args(args).current_dir(folder).stdin(Stdio::null()).output().unwrap()
+}
+
+fn status(folder: &Path) -> Value {
+    serde_json::from_slice(&run(folder, &["status", "--json"]).stdout).unwrap()
+}
+
+/// What a reload says that is done.
+#[track_caller]
+fn reload(folder: &Path) -> Value {
+    let output = run(folder, &["reload", "--json"]);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn hang_up(process: &Process) {
+    let id = rustix::process::Pid::from_raw(process.id().cast_signed()).unwrap();
+    rustix::process::kill_process(id, rustix::process::Signal::HUP).unwrap();
+}
+
+async fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let started = Instant::now();
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(started.elapsed() < PATIENCE, "{what} does not come to be");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+fn events(path: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+    whole.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+async fn wait_for_events(path: &Path, n: usize) -> Vec<Value> {
+    eventually("enough events", || Some(events(path)).filter(|events| events.len() >= n)).await
+}
+
+/// As many reloads under load as `RELOADS` says: 25 without it, 1,000 by hand. Handler, sinks, apps and limits change with
+/// each.
+#[tokio::test(flavor = "multi_thread")]
+async fn under_load_nothing_is_refused_lost_or_doubled() {
+    let n_reloads: u64 = std::env::var("RELOADS").map_or(25, |n| n.parse().unwrap());
+    let folder = TempDir::new().unwrap();
+    let receiver = Receiver::start().await;
+    let sections = |n: u64| {
+        format!(
+            "[handlers.forward]\nsinks = [\"archive\", \"relay\"]\nlanes = {}\n\n[sinks.archive]\ntype = \"file\"\npath = \
+             \"events.jsonl\"\nrotate_size = \"{}GiB\"\n\n[sinks.relay]\ntype = \"http\"\nurl = \"{}\"\nallow_networks = \
+             [\"127.0.0.0/8\"]\nlanes = {}\n\n[commands.\"C2C.*\"]\njournal = \"{}\"\n",
+            1 + n % 5,
+            1 + n % 2,
+            receiver.url(),
+            2 + n % 3,
+            if n.is_multiple_of(2) { "always" } else { "never" }
+        )
+    };
+    let (process, tencent) = start(folder.path(), &sections(0));
+    let (tencent, is_over, sent) = (Arc::new(tencent), Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let slowest = Arc::new(AtomicU64::new(0));
+    let senders: Vec<_> = (0..4)
+        .map(|group| {
+            let (tencent, is_over, sent, slowest) = (tencent.clone(), is_over.clone(), sent.clone(), slowest.clone());
+            tokio::spawn(async move {
+                let mut nth = 0;
+                while !is_over.load(Ordering::Relaxed) {
+                    let begun = Instant::now();
+                    // Panics unless it is answered OK.
+                    tencent.change_attribute(&format!("@TGS#{group}"), nth).await;
+                    let micros = u64::try_from(begun.elapsed().as_micros()).unwrap();
+                    slowest.fetch_max(micros, Ordering::Relaxed);
+                    nth += 1;
+                    sent.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+        })
+        .collect();
+    for n in 1..=n_reloads {
+        config(folder.path(), &sections(n));
+        let path = folder.path().to_owned();
+        let reloaded = tokio::task::spawn_blocking(move || reload(&path)).await.unwrap();
+        assert_eq!(reloaded["changed"].as_array().unwrap().len(), 3, "{reloaded}");
+        // Something happens between each two of them.
+        let before = sent.load(Ordering::Relaxed);
+        eventually("an answer", || (sent.load(Ordering::Relaxed) > before).then_some(())).await;
+    }
+    is_over.store(true, Ordering::Relaxed);
+    for sender in senders {
+        sender.await.unwrap();
+    }
+    let sent = usize::try_from(sent.load(Ordering::Relaxed)).unwrap();
+    println!("{n_reloads} reloads, {sent} callbacks, the slowest answer took {slowest:?} µs");
+    let filed = wait_for_events(&folder.path().join("events.jsonl"), sent).await;
+    let relayed = receiver.wait_for(sent).await;
+    let relayed: Vec<Value> = relayed.iter().map(|one| serde_json::from_slice(&one.body).unwrap()).collect();
+    assert!(process.terminate().success(), "it stops in good order");
+    for (sink, events) in [("archive", &filed), ("relay", &relayed)] {
+        let mut ids: Vec<&str> = events.iter().map(|event| event["id"].as_str().unwrap()).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!((ids.len(), events.len()), (sent, sent), "each callback reached {sink} once");
+        let mut last: BTreeMap<&str, u64> = BTreeMap::new();
+        for event in events {
+            let time: u64 = event["data"]["EventTime"].as_u64().unwrap();
+            let before = last.insert(event["partitionkey"].as_str().unwrap(), time);
+            assert!(before.is_none_or(|before| before < time), "{sink} is in order per key");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_invalid_configuration_changes_nothing_and_says_why() {
+    let folder = TempDir::new().unwrap();
+    let (process, tencent) = start(folder.path(), FORWARD);
+    tencent.change_attribute("group", 0).await;
+    config(folder.path(), &FORWARD.replace("path", "paht"));
+    let output = run(folder.path(), &["reload"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(78), "{said}");
+    assert!(said.contains("sinks.archive.paht: unknown key"), "{said}");
+    hang_up(&process);
+    eventually("a word in the log", || process.stderr().contains("everything goes on as it was").then_some(())).await;
+    assert!(process.stderr().contains("sinks.archive.paht"));
+    tencent.change_attribute("group", 1).await;
+    wait_for_events(&folder.path().join("events.jsonl"), 2).await;
+
+    // Right for who asks, and wrong for the dispatcher, whose environment is another.
+    config(folder.path(), &FORWARD.replace("events.jsonl", "${RELOAD_TEST_NAME}.jsonl"));
+    let output =
+        Command::new(DISPATCHER).arg("reload").current_dir(folder.path()).env("RELOAD_TEST_NAME", "x").output();
+    let output = output.unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(78), "{said}");
+    assert!(said.contains("RELOAD_TEST_NAME is not set") && said.contains("nothing has changed"), "{said}");
+
+    config(folder.path(), FORWARD);
+    assert_eq!(reload(folder.path())["changed"], Value::Array(vec![]), "all is as it was");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_changed_is_applied_and_what_needs_a_restart_is_named() {
+    let folder = TempDir::new().unwrap();
+    let file = |name: &str| folder.path().join(name);
+    let (process, tencent) = start(folder.path(), FORWARD);
+    tencent.change_attribute("group", 0).await;
+    wait_for_events(&file("events.jsonl"), 1).await;
+
+    // The sink writes elsewhere, a handler and a sink are new, another path for callbacks, a token that changes.
+    let more = FORWARD.replace("events.jsonl", "other.jsonl")
+        + "\n[handlers.attributes]\ntype = \"group-attribute-changed\"\nsinks = [\"more\"]\n\n[sinks.more]\ntype = \
+           \"file\"\npath = \"more.jsonl\"\n";
+    let text = whole(&more)
+        .replace("[\"a-token\"]", "[\"b-token\"]")
+        .replace("listen = ", "path = \"/in\"\nlisten = ")
+        .replace("path = \"journal.db\"", "path = \"journal.db\"\nkeep_for = \"1d\"");
+    let before = status(folder.path());
+    fs::write(file("dispatcher.toml"), text).unwrap();
+    let (another, human) = ("the file is another by now", || run(folder.path(), &["status"]).stdout);
+    assert!(String::from_utf8(human()).unwrap().contains(another));
+    let reloaded = reload(folder.path());
+    assert!(!String::from_utf8(human()).unwrap().contains(another));
+    assert_eq!(reloaded["added"], serde_json::json!(["sink:more", "handler:attributes"]));
+    assert_eq!(reloaded["changed"], serde_json::json!(["sink:archive"]));
+    assert_eq!(reloaded["settings"], serde_json::json!(["apps", "intake.path"]));
+    assert_eq!(reloaded["needs_restart"], serde_json::json!(["journal.keep_for"]));
+    let old = tencent.try_send("Group.CallbackAfterGroupFull", "{}").await.unwrap();
+    assert_eq!(old.status, 404, "{old:?}");
+    let url = process.url().replace("/callback", "/in");
+    let tencent = Tencent::new(&url, 1_400_000_001, Some("a-token"));
+    let refused = tencent.try_send("Group.CallbackAfterGroupFull", "{}").await.unwrap();
+    assert_eq!(refused.status, 401, "{refused:?}");
+    Tencent::new(&url, 1_400_000_001, Some("b-token")).change_attribute("group", 1).await;
+    assert_eq!(wait_for_events(&file("other.jsonl"), 1).await.len(), 1);
+    assert_eq!(wait_for_events(&file("more.jsonl"), 1).await.len(), 1);
+    assert_eq!(events(&file("events.jsonl")).len(), 1);
+    let after = status(folder.path());
+    let app = &after["running"]["apps"][0];
+    assert_eq!((&app["name"], &app["callbacks"]), (&"main".into(), &2.into()), "{app}");
+    assert!(app["secs_since_last"].is_u64(), "{app}");
+    let digest = |status: &Value| status["running"]["configuration"].as_str().unwrap().to_owned();
+    assert_ne!(digest(&before), digest(&after));
+    let sum = Command::new("sha256sum").arg(file("dispatcher.toml")).output().unwrap().stdout;
+    assert!(String::from_utf8(sum).unwrap().starts_with(&digest(&after)));
+    let names: Vec<&str> =
+        after["consumers"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["handler:attributes", "handler:forward", "sink:archive", "sink:more"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_removed_keeps_its_place_and_goes_on_when_it_is_back() {
+    let folder = TempDir::new().unwrap();
+    let more = "\n[handlers.attributes]\ntype = \"group-attribute-changed\"\nsinks = [\"more\"]\n\n[sinks.more]\ntype = \
+                \"file\"\npath = \"more.jsonl\"\n";
+    let both = format!("{FORWARD}{more}");
+    let (_process, tencent) = start(folder.path(), &both);
+    tencent.change_attribute("group", 0).await;
+    wait_for_events(&folder.path().join("more.jsonl"), 1).await;
+    config(folder.path(), FORWARD);
+    assert_eq!(reload(folder.path())["removed"], serde_json::json!(["handler:attributes", "sink:more"]));
+    tencent.change_attribute("group", 1).await;
+    wait_for_events(&folder.path().join("events.jsonl"), 2).await;
+    config(folder.path(), &both);
+    assert_eq!(reload(folder.path())["added"], serde_json::json!(["sink:more", "handler:attributes"]));
+    let events = wait_for_events(&folder.path().join("more.jsonl"), 2).await;
+    assert_eq!(events.len(), 2, "what came meanwhile, and nothing twice");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hangup_reloads_and_the_log_changes_its_level() {
+    let folder = TempDir::new().unwrap();
+    let (process, tencent) = start(folder.path(), FORWARD);
+    config(folder.path(), &FORWARD.replace("events", "others"));
+    hang_up(&process);
+    eventually("a reload", || process.stderr().contains("the configuration was reloaded").then_some(())).await;
+    tencent.change_attribute("group", 0).await;
+    wait_for_events(&folder.path().join("others.jsonl"), 1).await;
+    assert!(!process.stderr().contains("DEBUG"));
+    let output = run(folder.path(), &["log-level", "debug"]);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(tencent.post("SdkAppid=1", "{}").await.unwrap().status, 403, "which is a line at debug");
+    eventually("a line at debug", || process.stderr().contains("DEBUG").then_some(())).await;
+    let output = run(folder.path(), &["log-level", "loud"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("write error, warn, info, debug or trace"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watched_file_is_followed_through_links_and_so_are_the_files_it_names() {
+    let folder = TempDir::new().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let watched = |name: &str| {
+        let words = "[handlers.words]\ntype = \"word-filter\"\nwords_files = [\"words.txt\"]\naction = \"refuse\"\n";
+        whole(&format!("[reload]\nwatch = \"100ms\"\n\n{words}\n{}", FORWARD.replace("events", name)))
+    };
+    fs::write(at("words.txt"), "harmless\n").unwrap();
+    // As a cluster mounts a configuration: the file is a link through a link to a folder, and that link is swapped.
+    for version in ["one", "two"] {
+        fs::create_dir(at(version)).unwrap();
+        fs::write(at(version).join("dispatcher.toml"), watched(version)).unwrap();
+    }
+    symlink("one", at("data")).unwrap();
+    symlink("data/dispatcher.toml", at("dispatcher.toml")).unwrap();
+    let process = Process::start(DISPATCHER, folder.path());
+    let tencent = tencent(&process);
+    tencent.change_attribute("group", 0).await;
+    wait_for_events(&at("one.jsonl"), 1).await;
+    symlink("two", at("next")).unwrap();
+    fs::rename(at("next"), at("data")).unwrap();
+    eventually("a reload", || process.stderr().contains("the configuration was reloaded").then_some(())).await;
+    tencent.change_attribute("group", 1).await;
+    wait_for_events(&at("two.jsonl"), 1).await;
+
+    let message = |text: &str| {
+        format!(
+            r#"{{"CallbackCommand":"C2C.CallbackBeforeSendMsg","From_Account":"mara","To_Account":"bob",
+            "MsgBody":[{{"MsgType":"TIMTextElem","MsgContent":{{"Text":"{text}"}}}}]}}"#
+        )
+    };
+    tencent.send("C2C.CallbackBeforeSendMsg", &message("a dreadful word")).await.expect_ok();
+    fs::write(at("words.txt"), "harmless\ndreadful\n").unwrap();
+    let started = Instant::now();
+    loop {
+        let reply = tencent.send("C2C.CallbackBeforeSendMsg", &message("a dreadful word")).await;
+        if reply.json()["ErrorCode"] != 0 {
+            break;
+        }
+        assert!(started.elapsed() < PATIENCE, "the list of words is not read again");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(process.stderr().contains("handler:words"), "{}", process.stderr());
+}
