@@ -1,15 +1,14 @@
 //! The body of a callback, held against a reader that parses the same text again at each step.
 
-use std::{fmt, iter};
+use std::iter;
 
 use bytes::Bytes;
 use dispatcher_intake::{Refusal, fuzzing};
-use serde::{
-    Deserialize, Deserializer,
-    de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
-};
-use serde_json::{Value, value::RawValue};
+use serde::de::IgnoredAny;
+use serde_json::Value;
 use tencent_chat::{CommandInBody, Envelope, EnvelopeError, OrderKey, Path, Step, command, inspect};
+
+use crate::json::{Json, parse};
 
 /// A command, a line feed, and a body: the body is taken if it is JSON that says no other command, and its envelope is what
 /// the plain reader finds.
@@ -210,51 +209,5 @@ fn value(json: &str) -> Option<String> {
         }
         '-' | '0'..='9' => Some(json.to_owned()),
         _ => None,
-    }
-}
-
-/// An object or array, each of its values as text.
-enum Json<'a> {
-    Object(Vec<(String, &'a str)>),
-    Array(Vec<&'a str>),
-}
-
-/// None: it is neither.
-fn parse(text: &str) -> Option<Json<'_>> {
-    if !text.trim_start().starts_with(['{', '[']) {
-        return None;
-    }
-    Some(serde_json::from_str(text).unwrap_or_else(|err| panic!("{text:?}: {err}")))
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Json<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(JsonVisitor)
-    }
-}
-
-struct JsonVisitor;
-
-impl<'de> Visitor<'de> for JsonVisitor {
-    type Value = Json<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object or an array")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Json<'de>, A::Error> {
-        let mut members = Vec::new();
-        while let Some((name, json)) = map.next_entry::<String, &RawValue>()? {
-            members.push((name, json.get()));
-        }
-        Ok(Json::Object(members))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Json<'de>, A::Error> {
-        let mut elements = Vec::new();
-        while let Some(json) = seq.next_element::<&RawValue>()? {
-            elements.push(json.get());
-        }
-        Ok(Json::Array(elements))
     }
 }

@@ -3,6 +3,7 @@
 mod body;
 mod configuration;
 mod control;
+mod json;
 mod query;
 
 pub use body::body;
