@@ -16,6 +16,7 @@ mod depth;
 mod histogram;
 mod identity;
 mod intake;
+mod line;
 mod options;
 mod places;
 mod policy;
