@@ -10,6 +10,7 @@ use std::{
 use dispatcher_core::{ByteSize, CheckContext, Command, CommandPattern, Registry, Takes, TimeSpan};
 use dispatcher_tls::Tls;
 use serde_json::{Map, Value};
+use sha2::{Digest as _, Sha256};
 
 use crate::{
     AppSection, CommandRule, DefaultDecision, Finding, Findings, HandlerInstance, IntakeSection, JournalRule,
@@ -62,6 +63,8 @@ pub struct Config {
     pub log: LogSection,
     /// `[reload]`.
     pub reload: ReloadSection,
+    /// SHA-256 of the text, in hexadecimal: what `sha256sum` says of the file. Variables and other files are not in it.
+    pub sha256: String,
     /// The files that it names and that were read for it: those of secrets, and those of plugins.
     pub files: Vec<PathBuf>,
     /// By key, without handlers and sinks: equal, within one run of the program, as long as what is written there is.
@@ -108,7 +111,8 @@ impl Config {
         let (findings, places) = source.into_findings();
         match config {
             Some(config) if findings.errors.is_empty() => {
-                Ok(Config { warnings: findings.warnings, places: Some(places), ..config })
+                let sha256 = Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect();
+                Ok(Config { sha256, warnings: findings.warnings, places: Some(places), ..config })
             }
             _ => Err(findings),
         }
@@ -205,7 +209,7 @@ impl Reader<'_> {
             }
             files.extend(of_tls);
         }
-        let (warnings, places) = (vec![], None);
+        let (sha256, warnings, places) = (String::new(), vec![], None);
         Some(Config {
             intake,
             tls,
@@ -217,6 +221,7 @@ impl Reader<'_> {
             observe,
             log,
             reload,
+            sha256,
             files,
             fingerprints,
             warnings,
