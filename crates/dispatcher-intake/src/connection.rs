@@ -12,12 +12,16 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
+use dispatcher_core::TraceParent;
 use hyper::{body::Incoming, service::Service};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tracing::debug;
-use warp::{http::Request, reply::Response};
+use warp::{
+    http::{HeaderMap, Request},
+    reply::Response,
+};
 
 use crate::{
     Outcome,
@@ -258,6 +262,19 @@ where
         if let Some(forwarded) = Forwarded::of(request.headers()) {
             request.extensions_mut().insert(forwarded);
         }
+        if let Some(traceparent) = traceparent(request.headers()) {
+            request.extensions_mut().insert(traceparent);
+        }
         tower_service::Service::call(&mut self.0.clone(), request)
+    }
+}
+
+/// The trace that a request says it is part of. One that says so twice, or in a way that the standard does not know, says
+/// nothing.
+fn traceparent(headers: &HeaderMap) -> Option<TraceParent> {
+    let mut values = headers.get_all("traceparent").iter();
+    match (values.next(), values.next()) {
+        (Some(value), None) => TraceParent::read(value.as_bytes()),
+        _ => None,
     }
 }

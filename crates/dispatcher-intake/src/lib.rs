@@ -18,6 +18,7 @@ mod depth;
 pub mod fuzzing;
 mod identity;
 mod intake;
+mod line;
 mod options;
 mod places;
 mod policy;

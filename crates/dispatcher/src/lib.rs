@@ -21,6 +21,7 @@ mod effective;
 mod listing;
 mod logging;
 mod observing;
+mod panics;
 mod plugins;
 mod reload;
 mod run;

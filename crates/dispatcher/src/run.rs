@@ -11,7 +11,7 @@ use tracing::{error, info, warn};
 use crate::{
     Dispatcher, Plugins, bundled,
     cli::{Cli, ConfigFile, Verb},
-    listing, logging,
+    listing, logging, panics,
     reload::{self, Source},
     screen, send,
     service::Service,
@@ -139,6 +139,7 @@ fn serve(path: &Path, registry: &Registry) -> ExitCode {
         Err(code) => return code,
     };
     logging::start(&config.log);
+    panics::tell();
     // Work is done on the threads of intake, journal, handlers and sinks; this one starts and stops them.
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,

@@ -103,6 +103,9 @@ fn story_lines(story: &Story) -> Vec<String> {
             say("reply", reply.get().to_owned());
         }
     }
+    if let Some(trace) = &callback.traceparent {
+        say("trace", trace.clone());
+    }
     say("body", text::count(callback.body_bytes as u64, "byte"));
     if let Some(query) = &callback.query {
         say("query", query.clone());
