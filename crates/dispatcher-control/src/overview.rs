@@ -23,6 +23,7 @@ pub(crate) fn status(operations: &Operations, asker: &mut dyn Asker) -> Result<D
         since: running.since.into(),
         uptime_secs: Timestamp::now().since(running.since).as_secs(),
         listen: running.listen.clone(),
+        admin: running.admin.clone(),
         longest_decision_us: Some((running.longest_decision)())
             .filter(|longest| !longest.is_zero())
             .map(|longest| u64::try_from(longest.as_micros()).unwrap_or(u64::MAX)),

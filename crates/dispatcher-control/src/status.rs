@@ -37,6 +37,9 @@ pub struct Running {
     pub uptime_secs: u64,
     /// Where it listens.
     pub listen: String,
+    /// Where it can be asked over TCP, if anywhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub admin: Option<String>,
     /// How long the slowest answer to a callback took that wanted a decision, in microseconds, from the head of its request
     /// on; left out where there was none.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -3,19 +3,18 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use dispatcher_config::Config;
 use dispatcher_control::{
     Answer, ConsumerState, ConsumerView, DeciderState, DeciderView, DeciderWork, JournalStatus, Request,
     Status as View, StreamStatus,
 };
 
 use super::{
-    access::{self, Needs},
+    access::{self, Needs, Place},
     replay,
     screen::Screen,
     text,
 };
-use crate::cli::ConfigFile;
+use crate::cli::Asked;
 
 /// How wide the table may be.
 const WIDTH: usize = 100;
@@ -26,21 +25,21 @@ pub(crate) struct Status {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    config: ConfigFile,
+    asked: Asked,
 }
 
 impl Status {
-    pub(crate) fn config(&self) -> &ConfigFile {
-        &self.config
+    pub(crate) fn asked(&self) -> &Asked {
+        &self.asked
     }
 
-    pub(crate) fn run(&self, config: Config) -> Result<ExitCode, String> {
+    pub(crate) fn run(&self, place: Place) -> Result<ExitCode, String> {
         let mut screen = Screen::with(false, |answer| match answer {
             Answer::Status(status) if self.json => vec![text::json_pretty(status)],
             Answer::Status(status) => lines(status),
             _ => Vec::new(),
         });
-        Ok(access::ask(config, &Request::Status, Needs::Journal, &mut screen)?.exit_code())
+        Ok(access::ask(place, &Request::Status, Needs::Journal, &mut screen)?.exit_code())
     }
 }
 
