@@ -146,6 +146,8 @@ async fn the_table_in_the_docs_is_what_a_running_dispatcher_shows() {
         "dispatcher_decisions_total{handler=\"words\",result=\"refused\"} 1".to_owned(),
         "dispatcher_decider_duration_seconds_count{handler=\"words\"} 1".to_owned(),
         "dispatcher_draining 0".to_owned(),
+        "dispatcher_reloads_total{result=\"applied\"} 0".to_owned(),
+        "dispatcher_reloads_total{result=\"invalid\"} 0".to_owned(),
         "dispatcher_journal_state{state=\"ok\"} 1".to_owned(),
     ] {
         assert!(page.lines().any(|shown| shown == line), "{line} is not in\n{page}");

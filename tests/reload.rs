@@ -52,6 +52,10 @@ fn run(folder: &Path, args: &[&str]) -> Output {
     Command::new(DISPATCHER).args(args).current_dir(folder).stdin(Stdio::null()).output().unwrap()
 }
 
+fn status(folder: &Path) -> Value {
+    serde_json::from_slice(&run(folder, &["status", "--json"]).stdout).unwrap()
+}
+
 /// What a reload says that is done.
 #[track_caller]
 fn reload(folder: &Path) -> Value {
@@ -203,8 +207,12 @@ async fn what_changed_is_applied_and_what_needs_a_restart_is_named() {
         .replace("[\"a-token\"]", "[\"b-token\"]")
         .replace("listen = ", "path = \"/in\"\nlisten = ")
         .replace("path = \"journal.db\"", "path = \"journal.db\"\nkeep_for = \"1d\"");
+    let before = status(folder.path());
     fs::write(file("dispatcher.toml"), text).unwrap();
+    let (another, human) = ("the file is another by now", || run(folder.path(), &["status"]).stdout);
+    assert!(String::from_utf8(human()).unwrap().contains(another));
     let reloaded = reload(folder.path());
+    assert!(!String::from_utf8(human()).unwrap().contains(another));
     assert_eq!(reloaded["added"], serde_json::json!(["sink:more", "handler:attributes"]));
     assert_eq!(reloaded["changed"], serde_json::json!(["sink:archive"]));
     assert_eq!(reloaded["settings"], serde_json::json!(["apps", "intake.path"]));
@@ -219,9 +227,16 @@ async fn what_changed_is_applied_and_what_needs_a_restart_is_named() {
     assert_eq!(wait_for_events(&file("other.jsonl"), 1).await.len(), 1);
     assert_eq!(wait_for_events(&file("more.jsonl"), 1).await.len(), 1);
     assert_eq!(events(&file("events.jsonl")).len(), 1);
-    let status: Value = serde_json::from_slice(&run(folder.path(), &["status", "--json"]).stdout).unwrap();
+    let after = status(folder.path());
+    let app = &after["running"]["apps"][0];
+    assert_eq!((&app["name"], &app["callbacks"]), (&"main".into(), &2.into()), "{app}");
+    assert!(app["secs_since_last"].is_u64(), "{app}");
+    let digest = |status: &Value| status["running"]["configuration"].as_str().unwrap().to_owned();
+    assert_ne!(digest(&before), digest(&after));
+    let sum = Command::new("sha256sum").arg(file("dispatcher.toml")).output().unwrap().stdout;
+    assert!(String::from_utf8(sum).unwrap().starts_with(&digest(&after)));
     let names: Vec<&str> =
-        status["consumers"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
+        after["consumers"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["handler:attributes", "handler:forward", "sink:archive", "sink:more"]);
 }
 

@@ -2,10 +2,10 @@
 
 use std::{
     any::Any,
-    future::Future,
+    future::{Future, poll_fn},
     io, panic,
     pin::{Pin, pin},
-    task::{Context, Poll},
+    task::Poll,
     thread,
     time::Duration,
 };
@@ -16,7 +16,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{CellError, error::panic_message};
+use crate::{Call, Caller, CellError, error::panic_message};
 
 /// How many deadlines a call may be late by, after it was told to stop, before its thread counts as blocked. With the
 /// deadline itself that makes three.
@@ -56,10 +56,11 @@ impl Cell {
         if threads > 1 {
             let runtime = Builder::new_multi_thread().worker_threads(threads).thread_name(name).enable_all().build()?;
             let handle = runtime.handle().clone();
-            return Ok(Cell { calls: take_calls(&handle), handle, threads: Threads::Many(Some(runtime)) });
+            return Ok(Cell { calls: take_calls(&handle, threads), handle, threads: Threads::Many(Some(runtime)) });
         }
         let runtime = Builder::new_current_thread().thread_name(name).enable_all().build()?;
         let handle = runtime.handle().clone();
+        let calls = take_calls(&handle, 1);
         let (stay, left) = oneshot::channel::<()>();
         thread::Builder::new().name(name.to_owned()).spawn(move || {
             // An error means that the sender is gone, which is what this waits for.
@@ -67,7 +68,7 @@ impl Cell {
             // Not a plain drop: that would wait for blocking work of the plugin, and hold back nobody but this thread.
             runtime.shutdown_background();
         })?;
-        Ok(Cell { calls: take_calls(&handle), handle, threads: Threads::One(stay) })
+        Ok(Cell { calls, handle, threads: Threads::One(stay) })
     }
 
     /// Starts `future` in the cell. It is told to stop when the [`Call`] is dropped.
@@ -75,10 +76,21 @@ impl Cell {
     where
         F: Future<Output: Send + 'static> + Send + 'static,
     {
-        let (back, result) = oneshot::channel();
-        // Of a cell that is closed nothing is taken, and the result says so.
-        let _ = self.calls.send(Box::pin(answer(future, back)));
-        Call(result)
+        self.start_for(None, future)
+    }
+
+    /// The same for a [`Caller`], on whose thread the [`Call`] is waited for; its pump has to run.
+    pub fn start_for<F>(&self, caller: Option<&Caller>, future: F) -> Call<F::Output>
+    where
+        F: Future<Output: Send + 'static> + Send + 'static,
+    {
+        let (called, call) = Call::new(caller);
+        let handover = Handover { to: self.calls.clone(), call: Box::pin(called.answer(future)) };
+        match caller {
+            Some(caller) => caller.call(handover),
+            None => handover.hand_over(),
+        }
+        call
     }
 
     /// Starts `future` in the cell and leaves it to itself.
@@ -140,7 +152,7 @@ impl Cell {
     /// The panic's message.
     pub async fn catch<F: Future>(future: F) -> Result<F::Output, String> {
         let mut future = pin!(future);
-        std::future::poll_fn(|cx| {
+        poll_fn(|cx| {
             // Unwind safety: after a panic the future is not touched again but to be dropped.
             match panic::catch_unwind(panic::AssertUnwindSafe(|| future.as_mut().poll(cx))) {
                 Ok(poll) => poll.map(Ok),
@@ -151,51 +163,32 @@ impl Cell {
     }
 }
 
-/// A call into a cell that is under way: resolves when it is back.
-///
-/// Dropped before, it is told to stop: it ends at its next `.await`, or when the cell does.
-#[derive(Debug)]
-#[must_use = "dropped, it is told to stop"]
-pub struct Call<T>(oneshot::Receiver<Result<T, String>>);
+/// A call on its way into a cell.
+pub(crate) struct Handover {
+    to: mpsc::UnboundedSender<Started>,
+    call: Started,
+}
 
-impl<T> Future for Call<T> {
-    type Output = Result<T, CellError>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.0).poll(cx).map(|back| match back {
-            Ok(result) => result.map_err(CellError::Panicked),
-            Err(_) => Err(CellError::Closed),
-        })
+impl Handover {
+    pub(crate) fn hand_over(self) {
+        // Of a cell that is closed nothing is taken, and the result says so.
+        let _ = self.to.send(self.call);
     }
 }
 
-/// Starts, in the cell, what is called there.
-fn take_calls(handle: &Handle) -> mpsc::UnboundedSender<Started> {
-    let (calls, mut called) = mpsc::unbounded_channel();
+/// Starts, in the cell, what is called there. With one thread most calls are back at their first poll, and that needs no task
+/// of its own; with several each is a task, so that they run side by side.
+fn take_calls(handle: &Handle, threads: usize) -> mpsc::UnboundedSender<Started> {
+    let (calls, mut called) = mpsc::unbounded_channel::<Started>();
     handle.spawn(async move {
-        while let Some(call) = called.recv().await {
-            tokio::spawn(call);
+        while let Some(mut call) = called.recv().await {
+            let is_over = threads == 1 && poll_fn(|cx| Poll::Ready(call.as_mut().poll(cx).is_ready())).await;
+            if !is_over {
+                tokio::spawn(call);
+            }
         }
     });
     calls
-}
-
-/// Runs `future` and sends back what comes of it, unless nobody waits for that any more.
-async fn answer<F: Future>(future: F, mut back: oneshot::Sender<Result<F::Output, String>>) {
-    let mut future = pin!(Cell::catch(future));
-    let result = std::future::poll_fn(|cx| {
-        if back.is_closed() {
-            return Poll::Ready(None);
-        }
-        match future.as_mut().poll(cx) {
-            Poll::Ready(result) => Poll::Ready(Some(result)),
-            Poll::Pending => back.poll_closed(cx).map(|()| None),
-        }
-    })
-    .await;
-    if let Some(result) = result {
-        let _ = back.send(result);
-    }
 }
 
 fn message(payload: &(dyn Any + Send)) -> String {

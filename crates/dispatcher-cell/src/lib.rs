@@ -5,10 +5,14 @@
 //!
 //! What a cell cannot contain: the CPU time of a thread that was left behind, a stack overflow, an abort.
 
+mod call;
+mod caller;
 mod cell;
 mod error;
 mod reopening;
 
-pub use cell::{Call, Cell};
+pub use call::Call;
+pub use caller::Caller;
+pub use cell::Cell;
 pub use error::CellError;
 pub use reopening::{Off, Reopening};

@@ -4,7 +4,7 @@
 
 use std::{future, sync::mpsc, thread, time::Duration};
 
-use dispatcher_cell::{Cell, CellError, Off, Reopening};
+use dispatcher_cell::{Caller, Cell, CellError, Off, Reopening};
 use tokio::sync::oneshot;
 
 const SOON: Duration = Duration::from_millis(20);
@@ -104,6 +104,58 @@ async fn a_call_into_a_cell_that_is_closed_says_so() {
     let call = cell.start(future::pending::<()>());
     drop(cell);
     assert_eq!(call.await, Err(CellError::Closed));
+}
+
+#[tokio::test]
+async fn a_caller_hands_over_what_else_is_ready_has_called_and_is_told_in_bulk() {
+    const CALLS: usize = 1_000;
+    for threads in [1, 3] {
+        let (cell, caller) = (Cell::open("bulk", threads).unwrap(), Caller::default());
+        let (begin, begun) = mpsc::channel();
+        let calls = (0..CALLS).map(|nth| {
+            let begin = begin.clone();
+            cell.start_for(Some(&caller), async move {
+                let _ = begin.send(());
+                if nth % 2 == 1 {
+                    tokio::task::yield_now().await;
+                }
+                assert_ne!(nth, 500, "one panics");
+                nth
+            })
+        });
+        let calls: Vec<_> = calls.collect();
+        assert!(begun.try_recv().is_err(), "nothing begins before the pump runs");
+        let pump = caller.clone();
+        let pump = tokio::spawn(async move { pump.pump().await });
+        for (nth, call) in calls.into_iter().enumerate() {
+            match call.await {
+                Ok(back) => assert_eq!(back, nth),
+                Err(err) => assert!(nth == 500 && matches!(err, CellError::Panicked(_)), "{nth}: {err}"),
+            }
+        }
+        assert_eq!(begun.try_iter().count(), CALLS);
+        pump.abort();
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_left_its_caller_needs_no_pump_to_be_told() {
+    let (cell, caller) = (Cell::open("leaves", 1).unwrap(), Caller::default());
+    let (release, released) = oneshot::channel::<()>();
+    let (begin, begun) = oneshot::channel();
+    let mut call = cell.start_for(Some(&caller), async move {
+        let _ = begin.send(());
+        released.await.is_ok()
+    });
+    tokio::select! {
+        () = caller.pump() => {}
+        begun = begun => begun.unwrap(),
+        // Polled too, so that it has a waker to be told by.
+        _ = &mut call => panic!("it is not released"),
+    }
+    call.leave_caller();
+    release.send(()).unwrap();
+    assert_eq!(call.await, Ok(true));
 }
 
 #[tokio::test]

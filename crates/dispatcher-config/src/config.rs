@@ -11,6 +11,7 @@ use std::{
 use dispatcher_core::{ByteSize, CheckContext, Command, CommandPattern, Registry, Takes, TimeSpan};
 use dispatcher_tls::Tls;
 use serde_json::{Map, Value};
+use sha2::{Digest as _, Sha256};
 
 use crate::{
     AdminSection, AppSection, AuditFile, CommandRule, DefaultDecision, Finding, Findings, HandlerInstance,
@@ -70,6 +71,8 @@ pub struct Config {
     pub log: LogSection,
     /// `[reload]`.
     pub reload: ReloadSection,
+    /// SHA-256 of the text, in hexadecimal: what `sha256sum` says of the file. Variables and other files are not in it.
+    pub sha256: String,
     /// The files that it names and that were read for it: those of secrets, and those of plugins.
     pub files: Vec<PathBuf>,
     /// By key, without handlers and sinks: equal, within one run of the program, as long as what is written there is.
@@ -116,7 +119,8 @@ impl Config {
         let (findings, places) = source.into_findings();
         match config {
             Some(config) if findings.errors.is_empty() => {
-                Ok(Config { warnings: findings.warnings, places: Some(places), ..config })
+                let sha256 = Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect();
+                Ok(Config { sha256, warnings: findings.warnings, places: Some(places), ..config })
             }
             _ => Err(findings),
         }
@@ -232,7 +236,7 @@ impl Reader<'_> {
             }
             files.extend(of_tls);
         }
-        let (warnings, places) = (vec![], None);
+        let (sha256, warnings, places) = (String::new(), vec![], None);
         Some(Config {
             intake,
             tls,
@@ -246,6 +250,7 @@ impl Reader<'_> {
             admin_tls,
             log,
             reload,
+            sha256,
             files,
             fingerprints,
             warnings,

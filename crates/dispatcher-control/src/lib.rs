@@ -52,8 +52,8 @@ pub use operations::{
 pub use request::{DeadFilter, DeadSelection, Request, Search};
 pub use server::Server;
 pub use status::{
-    ConsumerState, ConsumerView, DeciderState, DeciderView, DeciderWork, HeldUpView, JournalStatus, KeyView, Running,
-    SkippedView, Status, StreamStatus, WorkView,
+    AppView, ConsumerState, ConsumerView, DeciderState, DeciderView, DeciderWork, HeldUpView, JournalStatus, KeyView,
+    Running, SkippedView, Status, StreamStatus, WorkView,
 };
 pub use story::{EventStory, Happening, Outcome, Stage, Story};
 pub use verdict::{DecisionView, Opinion, ShadowDiff};

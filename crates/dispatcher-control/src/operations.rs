@@ -15,7 +15,7 @@ use dispatcher_journal::{Change, Journal, JournalError, Reader, Stream};
 use dispatcher_pipeline::{ControlError, PipelineHandle};
 
 use crate::{
-    Answer, Done, Progress, Reloaded, Request, dead, overview, replay, search, shadow, steering, story, upkeep,
+    Answer, AppView, Done, Progress, Reloaded, Request, dead, overview, replay, search, shadow, steering, story, upkeep,
 };
 
 /// Who asks.
@@ -42,6 +42,8 @@ pub struct Gone;
 pub struct Setup {
     /// The program's version.
     pub version: String,
+    /// SHA-256 of the configuration that counts, in hexadecimal.
+    pub configuration: String,
     /// The journal's file.
     pub journal: PathBuf,
     /// What retention deletes when, in words.
@@ -65,6 +67,8 @@ pub struct Live {
     pub since: Timestamp,
     /// Those that decide there.
     pub deciders: Deciders,
+    /// Reads what came from each app that is configured.
+    pub apps: Arc<dyn Fn() -> Vec<AppView> + Send + Sync>,
     /// Reads how long the slowest answer to a callback took that wanted a decision.
     pub longest_decision: Arc<dyn Fn() -> Duration + Send + Sync>,
     /// Reads the configuration again, and sets the level of the log.

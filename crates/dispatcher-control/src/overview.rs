@@ -24,6 +24,8 @@ pub(crate) fn status(operations: &Operations, asker: &mut dyn Asker) -> Result<D
         uptime_secs: Timestamp::now().since(running.since).as_secs(),
         listen: running.listen.clone(),
         admin: running.admin.clone(),
+        configuration: operations.setup.configuration.clone(),
+        apps: (running.apps)(),
         longest_decision_us: Some((running.longest_decision)())
             .filter(|longest| !longest.is_zero())
             .map(|longest| u64::try_from(longest.as_micros()).unwrap_or(u64::MAX)),

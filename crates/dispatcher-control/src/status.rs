@@ -40,10 +40,33 @@ pub struct Running {
     /// Where it can be asked over TCP, if anywhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub admin: Option<String>,
+    /// SHA-256 of the configuration file as it counts, in hexadecimal.
+    #[serde(default)]
+    pub configuration: String,
+    /// The apps that are configured, by name.
+    #[serde(default)]
+    pub apps: Vec<AppView>,
     /// How long the slowest answer to a callback took that wanted a decision, in microseconds, from the head of its request
     /// on; left out where there was none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub longest_decision_us: Option<u64>,
+}
+
+/// What came from an app since the start.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AppView {
+    /// Its SDKAppID.
+    pub sdk_app_id: u64,
+    /// Its name.
+    pub name: String,
+    /// How many verified callbacks were answered, refusals included.
+    pub callbacks: u64,
+    /// When the last of them was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last: Option<Moment>,
+    /// How long ago that is, in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secs_since_last: Option<u64>,
 }
 
 /// How the journal is.

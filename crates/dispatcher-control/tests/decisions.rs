@@ -93,6 +93,7 @@ impl Place {
         let decider = |name: &str, shadow| ConfiguredDecider { name: name.into(), enabled: true, shadow };
         let setup = Setup {
             version: "0".into(),
+            configuration: String::new(),
             journal: self.path(),
             retention: None,
             running: None,

@@ -55,6 +55,7 @@ impl Place {
         let consumer = Configured { name: "handler:h".into(), stream: Stream::Callbacks, enabled: true, selects: None };
         let setup = Setup {
             version: "0".into(),
+            configuration: String::new(),
             journal: self.path(),
             retention: None,
             running: None,

@@ -116,7 +116,7 @@ impl After {
     async fn shadow(&self, decider: &Arc<Decider>, within: Duration) {
         let begun = Instant::now();
         let Some(deadline) = begun.checked_add(within) else { return };
-        let asked = decider.ask(self.rules, &self.callback, deadline, Purpose::Shadow).await;
+        let asked = decider.ask(self.rules, &self.callback, deadline, Purpose::Shadow, None).await;
         decider.tell(&asked.said, Purpose::Shadow);
         if !asked.said.is_decided() {
             return;

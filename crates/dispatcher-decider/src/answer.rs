@@ -6,6 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use dispatcher_cell::Caller;
 use dispatcher_core::{Callback, DecisionResult, Purpose};
 use dispatcher_journal::DecisionRecord;
 use tencent_chat::{DecisionRules, Reply, ReplyFamily};
@@ -67,14 +68,14 @@ impl<'a> Chain<'a> {
     }
 
     /// Asks the next one.
-    pub(crate) async fn ask(&mut self, decider: &Arc<Decider>, deadline: Instant) {
+    pub(crate) async fn ask(&mut self, decider: &Arc<Decider>, deadline: Instant, caller: Option<&Caller>) {
         // Not before somebody is to see it: it costs a parse.
         if std::mem::take(&mut self.is_stale)
             && let Some(body) = self.reply.apply(self.rules.family, self.callback.body_bytes())
         {
             self.seen = Arc::new(self.callback.with_body(body.into()));
         }
-        let asked = decider.ask(self.rules, &self.seen, deadline, Purpose::Answer).await;
+        let asked = decider.ask(self.rules, &self.seen, deadline, Purpose::Answer, caller).await;
         self.take(decider, asked);
     }
 

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use dispatcher_cell::{Cell, CellError, Reopening};
+use dispatcher_cell::{Caller, Cell, CellError, Reopening};
 use dispatcher_core::{Callback, DecideContext, Decision, DecisionResult, Handler, OpenContext, Purpose, Timestamp};
 use serde::Serialize;
 use tencent_chat::DecisionRules;
@@ -131,13 +131,14 @@ impl Decider {
         self.wake.notify_one();
     }
 
-    /// Asks it, and is back at `deadline` or when its own time is over, whatever it does.
+    /// Asks it, and is back at `deadline` or when its own time is over, whatever it does. With a `caller`, on that one's thread.
     pub(crate) async fn ask(
         &self,
         rules: &DecisionRules,
         callback: &Arc<Callback>,
         deadline: Instant,
         purpose: Purpose,
+        caller: Option<&Caller>,
     ) -> Asked {
         let begun = Instant::now();
         let not = |said| Asked { said, verdict: None, took: begun.elapsed(), late: None };
@@ -155,7 +156,7 @@ impl Decider {
         let cx = DecideContext { deadline: own, purpose };
         // The instance goes along, and not beside the call: it may be its last user, and its `drop` is the plugin's code too.
         let (cell, asked) = (opened.cell.clone(), callback.clone());
-        let mut call = cell.start(async move { opened.handler.decide(&asked, &cx).await });
+        let mut call = cell.start_for(caller, async move { opened.handler.decide(&asked, &cx).await });
         let (said, verdict) = match timeout_at(own.into(), &mut call).await {
             Ok(Ok(Ok(decision))) => self.read(decision.as_ref(), rules, callback),
             Ok(Ok(Err(err))) => (Said::Failed(err.to_string()), None),
@@ -166,6 +167,7 @@ impl Decider {
             Err(_) => {
                 self.is_suspect.store(true, Relaxed);
                 self.wake.notify_one();
+                call.leave_caller();
                 return Asked { said: Said::Late, verdict: None, took: begun.elapsed(), late: Some(call) };
             }
         };

@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use dispatcher_cell::Cell;
+use dispatcher_cell::{Caller, Cell};
 use dispatcher_core::{Callback, Command, CommandPattern, DecisionResult, Purpose, Timestamp};
 use dispatcher_journal::{Journal, Place};
 use dispatcher_tally::Distribution;
@@ -210,10 +210,10 @@ impl Deciders {
     }
 
     /// Decides about a callback that wants a decision. Back at `deadline`, whatever the deciders do, and at once where there
-    /// are none.
+    /// are none. With a `caller` it is to be awaited on that one's thread, and its pump has to run there.
     ///
     /// Dropped before it is back, it takes with it what it has begun.
-    pub async fn decide(&self, callback: &Arc<Callback>, deadline: Instant) -> Answer {
+    pub async fn decide(&self, callback: &Arc<Callback>, deadline: Instant, caller: Option<&Caller>) -> Answer {
         let Some(plan) = self.plan_of(callback.command().as_str()) else {
             let reply = Bytes::from_static(tencent_chat::OK.as_bytes());
             return Answer { reply, result: DecisionResult::Allowed, record: None, afterwards: None };
@@ -230,7 +230,7 @@ impl Deciders {
             }
             is_asked = true;
             if !chain.is_over() {
-                chain.ask(decider, deadline).await;
+                chain.ask(decider, deadline, caller).await;
             }
         }
         if !is_asked {
@@ -258,7 +258,7 @@ impl Deciders {
     pub async fn try_out(&self, name: &str, callback: &Arc<Callback>, purpose: Purpose) -> Option<TriedOut> {
         let decider = self.find(name)?;
         let rules = decision_rules(callback.command().as_str())?;
-        let asked = decider.ask(rules, callback, Instant::now() + self.inner.within, purpose).await;
+        let asked = decider.ask(rules, callback, Instant::now() + self.inner.within, purpose, None).await;
         let verdict = match asked.said {
             Said::NoOpinion => Some(Verdict::none(rules, callback.body_bytes())),
             _ => asked.verdict,

@@ -54,7 +54,7 @@ pub struct DeciderCounts {
 }
 
 /// In microseconds: from a look into a list to Tencent's two seconds.
-const TIMES: &[u64] =
+const TIMES: &[i64] =
     &[100, 500, 1_000, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 1_500_000, 2_000_000];
 
 /// The counters behind [`DeciderCounts`].

@@ -166,7 +166,11 @@ fn callback(command: &str) -> Arc<Callback> {
 }
 
 async fn decide(deciders: &Deciders, command: &str, within: Duration) -> Answer {
-    deciders.decide(&callback(command), Instant::now() + within).await
+    decide_about(deciders, &callback(command), within).await
+}
+
+async fn decide_about(deciders: &Deciders, callback: &Arc<Callback>, within: Duration) -> Answer {
+    deciders.decide(callback, Instant::now() + within, None).await
 }
 
 fn text(answer: &Answer) -> &str {
@@ -419,7 +423,7 @@ async fn a_verdict_that_comes_late_is_recorded_and_told_where_it_differs() {
         let deciders = start(vec![instance], AMPLE);
         let (journal, _folder) = journal();
         let callback = callback(C2C);
-        let answer = deciders.decide(&callback, Instant::now() + SHORT).await;
+        let answer = decide_about(&deciders, &callback, SHORT).await;
         assert_eq!(text(&answer), OK);
         store(&journal, &deciders, callback, answer);
         until(&deciders, |status| status.late_in_flight == 1).await;
@@ -462,7 +466,7 @@ async fn a_shadow_does_not_count_and_what_it_would_have_changed_is_recorded() {
     let deciders = start(vec![shadow, says("real", |_| None)], AMPLE);
     let (journal, _folder) = journal();
     let callback = callback(C2C);
-    let answer = deciders.decide(&callback, Instant::now() + AMPLE).await;
+    let answer = decide_about(&deciders, &callback, AMPLE).await;
     assert_eq!((text(&answer), record(&answer)["deciders"].as_array().unwrap().len()), (OK, 1));
     store(&journal, &deciders, callback, answer);
     let rows = on_record(&journal, 2).await;
@@ -541,7 +545,7 @@ async fn a_shadow_that_is_alone_is_recorded_too() {
     let deciders = start(vec![shadow], AMPLE);
     let (journal, _folder) = journal();
     let callback = callback(C2C);
-    let answer = deciders.decide(&callback, Instant::now() + AMPLE).await;
+    let answer = decide_about(&deciders, &callback, AMPLE).await;
     assert_eq!(text(&answer), OK);
     store(&journal, &deciders, callback, answer);
     let rows = on_record(&journal, 2).await;
@@ -572,7 +576,7 @@ async fn late_calls_of_one_callback_are_waited_for_side_by_side() {
     let deciders = start(vec![hangs, late], AMPLE);
     let (journal, _folder) = journal();
     let callback = callback(C2C);
-    let answer = deciders.decide(&callback, Instant::now() + AMPLE).await;
+    let answer = decide_about(&deciders, &callback, AMPLE).await;
     store(&journal, &deciders, callback, answer);
     gate.add_permits(1);
     // While the first is still waited for.

@@ -43,7 +43,7 @@ pub struct ClientParts {
     pub idle: Duration,
     /// How many unused connections are kept.
     pub idle_connections: usize,
-    /// What TLS is made with: see [`tls`].
+    /// What TLS is made with: see [`Tls`].
     pub tls: ClientConfig,
 }
 

@@ -58,6 +58,8 @@ impl CallbackOutcome {
 pub struct AppCount {
     /// The app.
     pub app: App,
+    /// Whether it is configured now.
+    pub is_configured: bool,
     /// When its last callback was answered, if one was.
     pub last: Option<Timestamp>,
     /// How many callbacks there were of each command and outcome of which there were any.
@@ -79,22 +81,31 @@ const OUTCOMES: usize = CallbackOutcome::ALL.len();
 
 /// One worker's counts of all apps that were ever configured: replaced rules go on where the old ones ended.
 #[derive(Default)]
-pub(crate) struct Apps(Mutex<BTreeMap<u64, (App, Arc<AppTally>)>>);
+pub(crate) struct Apps(Mutex<BTreeMap<u64, Entry>>);
+
+struct Entry {
+    app: App,
+    is_configured: bool,
+    tally: Arc<AppTally>,
+}
 
 impl Apps {
-    /// The counts of these apps, to be used without a lock.
+    /// The counts of these apps, which are those that are configured from now on, to be used without a lock.
     pub(crate) fn of<'a>(&self, apps: impl Iterator<Item = &'a App>) -> AppCounts {
         let mut known = self.lock();
+        known.values_mut().for_each(|entry| entry.is_configured = false);
         let counts = apps.map(|app| {
-            let entry = known.entry(app.sdk_app_id()).or_insert_with(|| (app.clone(), Arc::default()));
-            entry.0 = app.clone(); // It may have another name by now.
-            (app.sdk_app_id(), entry.1.clone())
+            let new = || Entry { app: app.clone(), is_configured: true, tally: Arc::default() };
+            let entry = known.entry(app.sdk_app_id()).or_insert_with(new);
+            entry.is_configured = true;
+            entry.app = app.clone(); // It may have another name by now.
+            (app.sdk_app_id(), entry.tally.clone())
         });
         AppCounts(counts.collect())
     }
 
     // A std mutex: never held while anything can panic but for want of memory, and a map is whole between its calls.
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, (App, Arc<AppTally>)>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Entry>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -135,26 +146,24 @@ fn place(command: &Command) -> usize {
 
 /// What all workers counted, by the apps' names.
 pub(crate) fn sum<'a>(workers: impl Iterator<Item = &'a Apps>) -> Vec<AppCount> {
-    let mut sums: BTreeMap<u64, (App, i64, Vec<u64>)> = BTreeMap::new();
+    let mut sums: BTreeMap<u64, (AppCount, Vec<u64>)> = BTreeMap::new();
     for worker in workers {
-        for (id, (app, tally)) in &*worker.lock() {
-            let sum = sums.entry(*id).or_insert_with(|| (app.clone(), 0, vec![0; tally.counts.len()]));
-            sum.1 = sum.1.max(tally.last.load(Relaxed));
-            sum.2.iter_mut().zip(&tally.counts).for_each(|(sum, count)| *sum += count.load(Relaxed));
+        for (id, Entry { app, is_configured, tally }) in &*worker.lock() {
+            let new = || AppCount { app: app.clone(), is_configured: *is_configured, last: None, commands: Vec::new() };
+            let (sum, counts) = sums.entry(*id).or_insert_with(|| (new(), vec![0; tally.counts.len()]));
+            let last = tally.last.load(Relaxed);
+            sum.last = sum.last.max((last != 0).then(|| Timestamp::from_millis(last)));
+            counts.iter_mut().zip(&tally.counts).for_each(|(sum, count)| *sum += count.load(Relaxed));
         }
     }
     let commands = || tencent_chat::commands().iter().map(|info| info.name).chain(["other"]);
     let places = || commands().flat_map(|command| CallbackOutcome::ALL.map(|outcome| (command, outcome)));
     let mut counts: Vec<AppCount> = sums
         .into_values()
-        .map(|(app, last, sums)| AppCount {
-            app,
-            last: (last != 0).then(|| Timestamp::from_millis(last)),
-            commands: places()
-                .zip(sums)
-                .filter(|(_, count)| *count > 0)
-                .map(|((command, outcome), count)| CommandCount { command, outcome, count })
-                .collect(),
+        .map(|(sum, counts)| {
+            let commands = places().zip(counts).filter(|(_, count)| *count > 0);
+            let count = |((command, outcome), count)| CommandCount { command, outcome, count };
+            AppCount { commands: commands.map(count).collect(), ..sum }
         })
         .collect();
     counts.sort_by(|a, b| a.app.name().cmp(b.app.name()));
@@ -175,13 +184,14 @@ mod tests {
             counts.count(2, &known, CallbackOutcome::Accepted, Timestamp::from_millis(10 + n as i64));
             counts.count(2, &unknown, CallbackOutcome::Refused, Timestamp::from_millis(5));
             counts.count(7, &known, CallbackOutcome::Accepted, Timestamp::from_millis(99)); // Nobody's.
-            let renamed = worker.of([&App::new(2, "three")].into_iter());
+            let renamed = worker.of([&App::new(2, "three")].into_iter()); // And without the other.
             renamed.count(2, &known, CallbackOutcome::Accepted, Timestamp::from_millis(20 + n as i64));
         }
         let counts = sum(workers.iter());
         let of = |command, outcome, count| CommandCount { command, outcome, count };
         assert_eq!(counts.len(), 2);
         assert_eq!((counts[0].app.name(), counts[0].last, counts[0].commands.len()), ("one", None, 0));
+        assert_eq!(counts.iter().map(|count| count.is_configured).collect::<Vec<_>>(), [false, true]);
         assert_eq!((counts[1].app.name(), counts[1].last), ("three", Some(Timestamp::from_millis(21))));
         let expected =
             [of("Group.CallbackAfterSendMsg", CallbackOutcome::Accepted, 4), of("other", CallbackOutcome::Refused, 2)];

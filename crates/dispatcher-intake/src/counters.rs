@@ -8,12 +8,37 @@ use std::{
     time::Duration,
 };
 
+use dispatcher_tally::{Distribution, Histogram};
+
 use crate::{
-    AppCount, HistogramSnapshot, Refusal, TokenCount,
+    AppCount, Refusal, TokenCount,
     app_counts::{self, Apps},
-    histogram::{self, ANSWER_TIMES, CLOCK_SKEWS, Histogram},
     token_counts::{self, TokenCounts},
 };
+
+/// From a request's head to its reply, in microseconds: fine where it should be, and around what Tencent waits.
+const ANSWER_TIMES: [i64; 18] = [
+    250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 750_000, 1_000_000, 1_250_000,
+    1_500_000, 1_750_000, 1_900_000, 2_000_000,
+];
+
+/// By how much a `RequestTime`, which has whole seconds, is behind this machine's clock, in microseconds.
+const CLOCK_SKEWS: [i64; 14] = [
+    -300_000_000,
+    -60_000_000,
+    -30_000_000,
+    -10_000_000,
+    -5_000_000,
+    -2_000_000,
+    0,
+    1_000_000,
+    2_000_000,
+    5_000_000,
+    10_000_000,
+    30_000_000,
+    60_000_000,
+    300_000_000,
+];
 
 /// What the intake has counted since it started. Each worker counts for itself, and reading adds up.
 pub struct Counters {
@@ -138,11 +163,11 @@ impl Counters {
         Duration::from_micros(self.workers.iter().map(|tally| tally.longest_decision.load(Relaxed)).max().unwrap_or(0))
     }
 
-    /// How long the answers to verified callbacks took, from a request's head to its reply; those that were refused are
-    /// among them.
+    /// How long the answers to verified callbacks took, from a request's head to its reply, in microseconds; those that were
+    /// refused are among them.
     #[must_use]
-    pub fn snapshot_answer_times(&self, road: Road) -> HistogramSnapshot {
-        histogram::sum(self.workers.iter().map(|tally| &tally.answer_times[road as usize]))
+    pub fn snapshot_answer_times(&self, road: Road) -> Distribution {
+        Distribution::of(self.workers.iter().map(|tally| &tally.answer_times[road as usize]))
     }
 
     /// How many of those took longer than Tencent waits, which is two seconds.
@@ -151,11 +176,11 @@ impl Counters {
         self.snapshot_answer_times(road).counts.last().copied().unwrap_or_default()
     }
 
-    /// By how much the `RequestTime` of rightly signed requests was behind this machine's clock; ahead of it, where that is
-    /// less than nothing. Stale ones are among them.
+    /// By how much the `RequestTime` of rightly signed requests was behind this machine's clock, in microseconds; ahead of
+    /// it, where that is less than nothing. Stale ones are among them.
     #[must_use]
-    pub fn snapshot_clock_skew(&self) -> HistogramSnapshot {
-        histogram::sum(self.workers.iter().map(|tally| &tally.clock_skew))
+    pub fn snapshot_clock_skew(&self) -> Distribution {
+        Distribution::of(self.workers.iter().map(|tally| &tally.clock_skew))
     }
 
     /// Which tokens callbacks were signed with, by app; stale ones are among them.
@@ -208,12 +233,12 @@ impl Tally {
 
     /// Notes how long an answer took.
     pub(crate) fn answered_in(&self, road: Road, time: Duration) {
-        self.answer_times[road as usize].observe(i64::try_from(time.as_micros()).unwrap_or(i64::MAX));
+        self.answer_times[road as usize].record_time(time);
     }
 
     /// Notes by how many milliseconds a `RequestTime` is behind.
     pub(crate) fn skewed_by(&self, millis: i64) {
-        self.clock_skew.observe(millis.saturating_mul(1000));
+        self.clock_skew.record(millis.saturating_mul(1000));
     }
 
     /// Notes how long an answer to a callback that wants a decision took.

@@ -13,7 +13,6 @@ mod clock;
 mod connection;
 mod counters;
 mod depth;
-mod histogram;
 mod identity;
 mod intake;
 mod options;
@@ -32,7 +31,6 @@ mod worker;
 
 pub use app_counts::{AppCount, CallbackOutcome, CommandCount};
 pub use counters::{Counters, Outcome, Road};
-pub use histogram::HistogramSnapshot;
 pub use intake::{DrainReport, Intake, StartError};
 pub use options::{CommandRule, IntakeApp, IntakeOptions, JournalRule, PathRule, SignaturePolicy, WhenNotDurable};
 pub use refusal::Refusal;

@@ -287,7 +287,7 @@ impl<'c> Request<'c> {
         let deadline = self.begun + rules.options.answer_within;
         let callback = Arc::new(callback);
         let mut recorded = Recorded { worker, callback: is_journaled.then(|| callback.clone()) };
-        let answer = rules.deciders.decide(&callback, deadline).await;
+        let answer = rules.deciders.decide(&callback, deadline, Some(&worker.caller)).await;
         let place = answer.afterwards.as_ref().map(|_| Place::new());
         recorded.put(answer.record, place.as_ref());
         if let Some(afterwards) = answer.afterwards {

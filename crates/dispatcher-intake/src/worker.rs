@@ -13,6 +13,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use dispatcher_cell::Caller;
 use dispatcher_journal::{Journal, Port};
 use tokio::{
     runtime::Runtime,
@@ -73,6 +74,7 @@ pub(crate) struct Accepted {
 pub(crate) struct Worker {
     pub(crate) common: Arc<Common>,
     pub(crate) port: Port,
+    pub(crate) caller: Caller, // Of the deciders.
     pub(crate) tally: Arc<Tally>,
     rules: ArcSwap<Rules>,
     started: Instant,
@@ -89,6 +91,7 @@ impl Worker {
         Worker {
             common,
             port,
+            caller: Caller::default(),
             rules: ArcSwap::from_pointee(rules.counted_in(&tally)),
             tally,
             started: Instant::now(),
@@ -111,7 +114,7 @@ impl Worker {
     ) -> usize {
         runtime.block_on(async {
             let worker = self.clone();
-            let pump = tokio::spawn(async move { worker.port.pump().await });
+            let pump = tokio::spawn(async move { tokio::join!(worker.port.pump(), worker.caller.pump()) });
             let worker = self.clone();
             let look = tokio::spawn(async move { worker.keep_looking().await });
             let mut next_id = 0;

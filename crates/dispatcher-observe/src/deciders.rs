@@ -2,12 +2,12 @@
 
 use dispatcher_decider::{DeciderCounts, DeciderStatus, State};
 
-use crate::{names, page::Page};
+use crate::{
+    names,
+    page::{MICROS, Page},
+};
 
 const STATES: [&str; 5] = ["up", "opening", "down", "blocked", "off"];
-
-/// Microseconds in a second.
-const MICROS: f64 = 1e6;
 
 pub(crate) fn write(page: &mut Page, deciders: &[DeciderStatus]) {
     for decider in deciders {

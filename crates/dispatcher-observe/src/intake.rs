@@ -3,7 +3,11 @@
 use dispatcher_core::Timestamp;
 use dispatcher_intake::{Outcome, Refusal, Road};
 
-use crate::{names, page::Page, sources::Observed};
+use crate::{
+    names,
+    page::{MICROS, Page},
+    sources::Observed,
+};
 
 pub(crate) fn write(page: &mut Page, observed: &Observed) {
     let counters = &observed.sources.intake;
@@ -14,16 +18,19 @@ pub(crate) fn write(page: &mut Page, observed: &Observed) {
             let labels = [("app", name), ("command", count.command), ("outcome", count.outcome.name())];
             page.count(&names::CALLBACKS, &labels, count.count);
         }
-        let since = now.since(app.last.unwrap_or(observed.since));
-        page.add(&names::SINCE_LAST, &[("app", name)], since.as_secs_f64());
+        // Nothing is expected of an app that is no longer configured.
+        if app.is_configured {
+            let since = now.since(app.last.unwrap_or(observed.since));
+            page.add(&names::SINCE_LAST, &[("app", name)], since.as_secs_f64());
+        }
     }
     for (road, name) in [(Road::Before, "before"), (Road::After, "after")] {
         let times = counters.snapshot_answer_times(road);
-        page.histogram(&names::ANSWER, &[("road", name)], times.bounds, &times.counts, times.sum);
+        page.distribution(&names::ANSWER, &[("road", name)], &times, MICROS);
         page.count(&names::LATE_ANSWERS, &[("road", name)], counters.late_answers(road));
     }
     let skew = counters.snapshot_clock_skew();
-    page.histogram(&names::SKEW, &[], skew.bounds, &skew.counts, skew.sum);
+    page.distribution(&names::SKEW, &[], &skew, MICROS);
     let apps = counters.apps();
     for token in counters.snapshot_tokens() {
         let Some(app) = apps.iter().find(|app| app.app.sdk_app_id() == token.sdk_app_id) else { continue };

@@ -2,7 +2,10 @@
 
 use dispatcher_journal::{Health, Journal};
 
-use crate::{names, page::Page};
+use crate::{
+    names,
+    page::{MICROS, Page},
+};
 
 const STATES: [&str; 3] = ["ok", "failing", "poisoned"];
 
@@ -19,7 +22,7 @@ pub(crate) fn write(page: &mut Page, journal: &Journal) {
     page.count(&names::UNRECORDED, &[("at", "disk")], counts.unrecorded);
     page.count(&names::UNRECORDED_DECISIONS, &[], counts.unrecorded_decisions);
     let commits = journal.commits();
-    page.distribution(&names::COMMIT_TIME, &[], &commits.took, 1e6);
+    page.distribution(&names::COMMIT_TIME, &[], &commits.took, MICROS);
     page.distribution(&names::COMMIT_SIZE, &[], &commits.callbacks, 1.0);
     page.count(&names::QUEUED, &[], counts.queued_bytes as u64);
     page.count(&names::FILE, &[], counts.file_bytes);

@@ -18,4 +18,4 @@ mod server;
 mod sources;
 
 pub use server::Observer;
-pub use sources::Sources;
+pub use sources::{Reloads, Sources};

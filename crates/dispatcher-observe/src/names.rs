@@ -11,6 +11,16 @@ const fn name(name: &'static str, kind: MetricType, help: &'static str) -> Name 
 pub(crate) static BUILD_INFO: Name = name("dispatcher_build_info", GAUGE, "Always 1; the program's version.");
 pub(crate) static DRAINING: Name =
     name("dispatcher_draining", GAUGE, "1 while the dispatcher is stopping, and 0 otherwise.");
+pub(crate) static RELOADS: Name = name(
+    "dispatcher_reloads_total",
+    COUNTER,
+    "Times that the configuration was to be reloaded, by what came of it: applied, changed or not; invalid; failed. But for applied nothing has changed.",
+);
+pub(crate) static LAST_RELOAD: Name = name(
+    "dispatcher_last_reload_timestamp_seconds",
+    GAUGE,
+    "When the configuration that counts was applied, in seconds of the epoch; without a reload, the start.",
+);
 pub(crate) static CALLBACKS: Name = name(
     "dispatcher_callbacks_total",
     COUNTER,
@@ -19,7 +29,7 @@ pub(crate) static CALLBACKS: Name = name(
 pub(crate) static SINCE_LAST: Name = name(
     "dispatcher_seconds_since_last_callback",
     GAUGE,
-    "Time since the last verified callback of an app was answered; without one, since the start.",
+    "Time since the last verified callback of an app that is configured was answered; without one, since the start.",
 );
 pub(crate) static REFUSALS: Name =
     name("dispatcher_refusals_total", COUNTER, "Requests that were refused, by cause; those of strangers included.");

@@ -13,6 +13,9 @@ pub(crate) struct Name {
     pub(crate) help: &'static str,
 }
 
+/// Microseconds in a second.
+pub(crate) const MICROS: f64 = 1e6;
+
 /// What is scraped.
 #[derive(Default)]
 pub(crate) struct Page {
@@ -55,31 +58,18 @@ impl Page {
     /// Adds a distribution; `unit` is how many of its units make one of the metric's.
     #[expect(clippy::cast_precision_loss, reason = "every number on a page is a float, which counts to 2^53")]
     pub(crate) fn distribution(&mut self, name: &'static Name, labels: &[(&str, &str)], of: &Distribution, unit: f64) {
-        let bounds = of.bounds.iter().map(|bound| *bound as f64 / unit);
-        self.histogram(name, labels, bounds, &of.counts, of.sum as f64 / unit);
-    }
-
-    /// Adds a histogram: its bounds but the last, how much lies up to each and above the one before, and the sum of all.
-    pub(crate) fn histogram(
-        &mut self,
-        name: &'static Name,
-        labels: &[(&str, &str)],
-        bounds: impl IntoIterator<Item = f64>,
-        counts: &[u64],
-        sum: f64,
-    ) {
         let mut below = 0;
-        let buckets = bounds.into_iter().zip(counts).map(|(bound, count)| {
+        let buckets = of.bounds.iter().zip(&of.counts).map(|(bound, count)| {
             below += count;
             let mut bucket = Bucket::default();
-            bucket.set_upper_bound(bound);
+            bucket.set_upper_bound(*bound as f64 / unit);
             bucket.set_cumulative_count(below);
             bucket
         });
         let mut histogram = Histogram::default();
         histogram.set_bucket(buckets.collect());
-        histogram.set_sample_count(counts.iter().sum());
-        histogram.set_sample_sum(sum);
+        histogram.set_sample_count(of.count());
+        histogram.set_sample_sum(of.sum as f64 / unit);
         let mut metric = Metric::from_label(pairs(labels));
         metric.set_histogram(histogram);
         self.put(name, metric);
@@ -135,7 +125,7 @@ mod tests {
         let histogram = Histogram::new(&[1_000, 500_000]);
         [500, 1_000, 20_000, 2_000_000].into_iter().for_each(|micros| histogram.record(micros));
         let mut page = Page::default();
-        page.distribution(&SPAN, &[("of", "a\"b")], &histogram.read(), 1e6);
+        page.distribution(&SPAN, &[("of", "a\"b")], &histogram.read(), MICROS);
         page.state(&MODE, &[], &["on", "off"], "off");
         let expected = "# HELP span_seconds Spans.\n# TYPE span_seconds histogram\n\
                         span_seconds_bucket{of=\"a\\\"b\",le=\"0.001\"} 2\n\

@@ -12,6 +12,12 @@ pub(crate) fn scrape(observed: &Observed) -> Result<String, prometheus::Error> {
     let mut page = Page::default();
     page.count(&names::BUILD_INFO, &[("version", &observed.sources.version)], 1);
     page.count(&names::DRAINING, &[], u64::from(observed.is_draining()));
+    let reloads = (observed.sources.reloads)();
+    for (result, count) in [("applied", reloads.applied), ("invalid", reloads.invalid), ("failed", reloads.failed)] {
+        page.count(&names::RELOADS, &[("result", result)], count);
+    }
+    #[expect(clippy::cast_precision_loss, reason = "milliseconds of the epoch are far below 2^53")]
+    page.add(&names::LAST_RELOAD, &[], reloads.last.as_millis() as f64 / 1e3);
     intake::write(&mut page, observed);
     deciders::write(&mut page, &(observed.sources.deciders)());
     journal::write(&mut page, &observed.sources.journal);

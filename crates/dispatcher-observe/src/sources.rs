@@ -20,10 +20,25 @@ pub struct Sources {
     pub intake: Arc<Counters>,
     /// How those that decide fare; asked each time, so that they may be replaced.
     pub deciders: Box<dyn Fn() -> Vec<DeciderStatus> + Send + Sync>,
+    /// How often the configuration was reloaded; asked each time.
+    pub reloads: Box<dyn Fn() -> Reloads + Send + Sync>,
     /// The journal.
     pub journal: Journal,
     /// Handlers and sinks.
     pub pipeline: PipelineHandle,
+}
+
+/// How often the configuration was to be reloaded since the start, by what came of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reloads {
+    /// It was applied, whether anything in it had changed or not.
+    pub applied: u64,
+    /// It was wrong.
+    pub invalid: u64,
+    /// It could not be read or applied, through no fault of its own.
+    pub failed: u64,
+    /// When it was last applied; at first, when the dispatcher was started.
+    pub last: Timestamp,
 }
 
 /// The sources, and what is kept between two times that someone asks.

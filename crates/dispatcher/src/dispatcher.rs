@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt, net::SocketAddr, net::TcpListener, sync::A
 
 use dispatcher_config::{Config, Finding};
 use dispatcher_control::{
-    Admin, Admission, Audit, Live, NotReloaded, Operations, Reloaded, Server, Steering, socket_path,
+    Admin, Admission, AppView, Audit, Live, NotReloaded, Operations, Reloaded, Server, Steering, socket_path,
 };
 use dispatcher_core::Timestamp;
 use dispatcher_decider::Deciders;
@@ -82,7 +82,7 @@ impl Dispatcher {
         let of_setup = config.clone();
         let running = Running::new(source, config, intake, pipeline.handle(), journal.clone(), deciders.clone());
         let running = Arc::new(running);
-        let longest = counters.clone();
+        let (longest, counted) = (counters.clone(), counters.clone());
         let observer = observe
             .map(|listener| observing::start(&running, listener, counters.clone(), &journal, &pipeline))
             .transpose()
@@ -92,6 +92,7 @@ impl Dispatcher {
             admin: admin.as_ref().and_then(|listener| listener.local_addr().ok()).map(|addr| addr.to_string()),
             since: Timestamp::now(),
             deciders,
+            apps: Arc::new(move || apps_of(&counted)),
             longest_decision: Arc::new(move || longest.longest_decision()),
             steering: Arc::new(Weak(Arc::downgrade(&running))),
         };
@@ -221,6 +222,21 @@ pub(crate) fn cast_shadows(deciders: &Deciders, journal: &Journal) -> Result<Vec
     let mut shadows = journal.shadows()?;
     shadows.retain(|(handler, until)| deciders.set_shadow(handler, Some(*until)));
     Ok(shadows)
+}
+
+/// What came from the apps that are configured, by name.
+fn apps_of(counters: &Counters) -> Vec<AppView> {
+    let now = Timestamp::now();
+    let configured = counters.apps().into_iter().filter(|app| app.is_configured);
+    configured
+        .map(|app| AppView {
+            sdk_app_id: app.app.sdk_app_id(),
+            name: app.app.name().to_owned(),
+            callbacks: app.commands.iter().map(|command| command.count).sum(),
+            last: app.last.map(Into::into),
+            secs_since_last: app.last.map(|last| now.since(last).as_secs()),
+        })
+        .collect()
 }
 
 /// The dispatcher that those who ask know of does not live for their sake.

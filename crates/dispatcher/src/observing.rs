@@ -34,11 +34,12 @@ pub(crate) fn start(
     pipeline: &Pipeline,
 ) -> Result<Observer, Finding> {
     // Not kept alive by those who look on.
-    let deciders = Arc::downgrade(running);
+    let (deciders, reloads) = (Arc::downgrade(running), running.reloads());
     let sources = Sources {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         intake: counters,
         deciders: Box::new(move || deciders.upgrade().map(|running| running.deciders().status()).unwrap_or_default()),
+        reloads: Box::new(move || reloads.read()),
         journal: journal.clone(),
         pipeline: pipeline.handle(),
     };

@@ -5,17 +5,18 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
 
 use dispatcher_config::{Config, Finding, Findings, contents_of};
 use dispatcher_control::{Admission, Audit, Live, NotReloaded, Operations, Reloaded, Steering};
-use dispatcher_core::{Registry, TimeSpan};
+use dispatcher_core::{Registry, TimeSpan, Timestamp};
 use dispatcher_decider::Deciders;
 use dispatcher_intake::Intake;
 use dispatcher_journal::Journal;
+use dispatcher_observe::Reloads;
 use dispatcher_pipeline::PipelineHandle;
 use tokio::{runtime::Builder, time::timeout};
 use tracing::{error, info, warn};
@@ -53,6 +54,15 @@ pub(crate) struct Running {
     control: Mutex<Option<Control>>,
     /// What stood in the files when they were last read.
     seen: AtomicU64,
+    counts: Arc<Counts>,
+}
+
+/// What came of reloads.
+pub(crate) struct Counts {
+    applied: AtomicU64,
+    invalid: AtomicU64,
+    failed: AtomicU64,
+    last: AtomicI64, // In milliseconds of the epoch.
 }
 
 /// What those who ask are answered by.
@@ -99,6 +109,7 @@ impl Running {
             turn: Mutex::default(),
             control: Mutex::default(),
             seen: AtomicU64::new(seen),
+            counts: Arc::new(Counts::new()),
         }
     }
 
@@ -137,9 +148,20 @@ impl Running {
         lock(&self.intake).take()
     }
 
-    /// Goes by this configuration from now on. Blocks until those who are new are open, or have failed to, and until what is
+    /// What came of reloads, to be read when someone asks.
+    pub(crate) fn reloads(&self) -> Arc<Counts> {
+        self.counts.clone()
+    }
+
+    /// Goes by this configuration from now on, and counts whether it does. Blocks until those who are new are open, or have failed to, and until what is
     /// under way with those who change has ended, for some seconds at most.
     pub(crate) fn apply(&self, config: Config) -> Result<Reloaded, ReloadError> {
+        let outcome = self.change_to(config);
+        self.counts.count(outcome.as_ref().map(drop));
+        outcome
+    }
+
+    fn change_to(&self, config: Config) -> Result<Reloaded, ReloadError> {
         let turn = lock(&self.turn);
         let before = lock(&self.now).clone();
         let (mut config, started) = (config, &self.started);
@@ -207,6 +229,11 @@ impl Running {
 
     /// Reads the file again, and goes by it. Blocks like [`apply`](Running::apply).
     pub(crate) fn reload(&self) -> Result<Reloaded, ReloadError> {
+        let config = self.read().inspect_err(|err| self.counts.count(Err(err)))?;
+        self.apply(config)
+    }
+
+    fn read(&self) -> Result<Config, ReloadError> {
         let Some(source) = &self.source else {
             return Err(ReloadError::Failed(
                 "this dispatcher was not started from a file that could be read again".into(),
@@ -221,7 +248,7 @@ impl Running {
             _ => before,
         };
         self.seen.store(now_seen, Relaxed);
-        self.apply(loaded.map_err(ReloadError::Invalid)?)
+        loaded.map_err(ReloadError::Invalid)
     }
 
     /// The same for nobody in particular: what comes of it is in the log.
@@ -245,6 +272,34 @@ impl Running {
         let source = self.source.as_ref()?;
         let now = look(&source.path, &lock(&self.now).config.files);
         (now != self.seen.load(Relaxed)).then_some(now)
+    }
+}
+
+impl Counts {
+    fn new() -> Counts {
+        let [applied, invalid, failed] = [const { AtomicU64::new(0) }; 3];
+        Counts { applied, invalid, failed, last: AtomicI64::new(Timestamp::now().as_millis()) }
+    }
+
+    fn count(&self, outcome: Result<(), &ReloadError>) {
+        let count = match outcome {
+            Ok(()) => {
+                self.last.store(Timestamp::now().as_millis(), Relaxed);
+                &self.applied
+            }
+            Err(ReloadError::Invalid(_)) => &self.invalid,
+            Err(ReloadError::Failed(_)) => &self.failed,
+        };
+        count.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn read(&self) -> Reloads {
+        Reloads {
+            applied: self.applied.load(Relaxed),
+            invalid: self.invalid.load(Relaxed),
+            failed: self.failed.load(Relaxed),
+            last: Timestamp::from_millis(self.last.load(Relaxed)),
+        }
     }
 }
 
@@ -372,4 +427,24 @@ pub(crate) async fn watch(running: Arc<Running>) {
 async fn news(running: &Arc<Running>) -> Option<u64> {
     let running = running.clone();
     tokio::task::spawn_blocking(move || running.news()).await.ok().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reloads_are_counted_by_what_came_of_them() {
+        let counts = Counts::new();
+        counts.last.store(0, Relaxed);
+        let findings = Findings { errors: vec![], warnings: vec![] };
+        let (invalid, failed) = (ReloadError::Invalid(findings), ReloadError::Failed(String::new()));
+        for outcome in [Err(&invalid), Err(&failed), Err(&invalid)] {
+            counts.count(outcome);
+        }
+        let expected = Reloads { applied: 0, invalid: 2, failed: 1, last: Timestamp::from_millis(0) };
+        assert_eq!(counts.read(), expected, "only what was applied counts from then on");
+        counts.count(Ok(()));
+        assert!(counts.read().applied == 1 && counts.read().last != expected.last);
+    }
 }

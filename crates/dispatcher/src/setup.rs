@@ -34,6 +34,7 @@ pub(crate) fn setup(config: &Config, running: Option<Live>) -> Setup {
     });
     Setup {
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        configuration: config.sha256.clone(),
         journal: config.journal.path.clone(),
         retention: Some(retention(config)),
         running,

@@ -72,11 +72,11 @@ fn tokens_in_use_and_the_skew_of_clocks_are_counted() {
     let count = |token, count| TokenCount { sdk_app_id: APP, token, count };
     assert_eq!(counters.snapshot_tokens(), [count(0, 1), count(1, 3)]);
     let skew = counters.snapshot_clock_skew();
-    let beyond = |seconds: f64| {
-        let counted = skew.bounds.iter().position(|&bound| bound == seconds).unwrap();
+    let beyond = |seconds: i64| {
+        let counted = skew.bounds.iter().position(|&bound| bound == seconds * 1_000_000).unwrap();
         skew.counts[counted + 1..].iter().sum::<u64>()
     };
-    assert_eq!((skew.count(), beyond(-60.0), beyond(-30.0), beyond(10.0), beyond(300.0)), (4, 4, 3, 2, 1));
+    assert_eq!((skew.count(), beyond(-60), beyond(-30), beyond(10), beyond(300)), (4, 4, 3, 2, 1));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use dispatcher_control::{
-    Answer, ConsumerState, ConsumerView, DeciderState, DeciderView, DeciderWork, JournalStatus, Request,
+    Answer, AppView, ConsumerState, ConsumerView, DeciderState, DeciderView, DeciderWork, JournalStatus, Request,
     Status as View, StreamStatus,
 };
 
@@ -34,25 +34,41 @@ impl Status {
     }
 
     pub(crate) fn run(&self, place: Place) -> Result<ExitCode, String> {
+        // Of a dispatcher elsewhere, the file is not here.
+        let sha256 = match &place {
+            Place::Here(config) => Some(config.sha256.clone()),
+            Place::There(_) => None,
+        };
         let mut screen = Screen::with(false, |answer| match answer {
             Answer::Status(status) if self.json => vec![text::json_pretty(status)],
-            Answer::Status(status) => lines(status),
+            Answer::Status(status) => lines(status, sha256.as_deref()),
             _ => Vec::new(),
         });
         Ok(access::ask(place, &Request::Status, Needs::Journal, &mut screen)?.exit_code())
     }
 }
 
-fn lines(status: &View) -> Vec<String> {
+/// All of it; `sha256` is of the configuration file as it is now, if that is here.
+fn lines(status: &View, sha256: Option<&str>) -> Vec<String> {
     let mut lines = Vec::new();
     match &status.running {
-        Some(running) => lines.push(format!(
-            "dispatcher {} runs as process {} for {}, listening on {}",
-            status.version,
-            running.pid,
-            text::span(running.uptime_secs),
-            running.listen
-        )),
+        Some(running) => {
+            lines.push(format!(
+                "dispatcher {} runs as process {} for {}, listening on {}",
+                status.version,
+                running.pid,
+                text::span(running.uptime_secs),
+                running.listen
+            ));
+            let short: String = running.configuration.chars().take(12).collect();
+            let news = if sha256.is_none_or(|sha256| running.configuration == sha256) {
+                ""
+            } else {
+                "; the file is another by now: `dispatcher reload` puts it to use"
+            };
+            lines.push(format!("configuration {short}{news}"));
+            lines.extend(running.apps.iter().map(app_line));
+        }
         None => lines.push("no dispatcher runs; this is what the journal knows".to_owned()),
     }
     lines.push(String::new());
@@ -73,6 +89,14 @@ fn lines(status: &View) -> Vec<String> {
     });
     lines.extend(status.replays.iter().map(replay::line));
     lines.into_iter().map(|line| text::cut(&line, WIDTH)).collect()
+}
+
+fn app_line(app: &AppView) -> String {
+    let last = match app.secs_since_last {
+        Some(secs) => format!("{}, the last {} ago", text::count(app.callbacks, "callback"), text::span(secs)),
+        None => "no callback yet".to_owned(),
+    };
+    format!("app {} ({}): {last}", app.name, app.sdk_app_id)
 }
 
 /// The journal, a line for each thing.

@@ -54,7 +54,7 @@ pub(super) fn run(config: &Config, case: &Case, callback: Callback) -> Result<Ou
     if trial.callback.command().wants_decision() {
         let deciders = trial.deciders()?;
         let deadline = Instant::now() + UNHURRIED;
-        let answer = runtime.block_on(deciders.decide(&trial.callback, deadline));
+        let answer = runtime.block_on(deciders.decide(&trial.callback, deadline, None));
         (reply, decision) = (answer.reply, Some(answer.result));
         if let Some(record) = answer.record {
             let told: Value = serde_json::from_str(&record.record).unwrap_or_default();
