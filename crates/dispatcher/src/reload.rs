@@ -11,7 +11,7 @@ use std::{
 };
 
 use dispatcher_config::{Config, Finding, Findings, contents_of};
-use dispatcher_control::{Live, NotReloaded, Operations, Reloaded, Steering};
+use dispatcher_control::{Admission, Audit, Live, NotReloaded, Operations, Reloaded, Steering};
 use dispatcher_core::{Registry, TimeSpan, Timestamp};
 use dispatcher_decider::Deciders;
 use dispatcher_intake::Intake;
@@ -22,6 +22,7 @@ use tokio::{runtime::Builder, time::timeout};
 use tracing::{error, info, warn};
 
 use crate::{
+    admin,
     dispatcher::{cast_shadows, keep_places},
     logging,
     setup::setup,
@@ -50,7 +51,7 @@ pub(crate) struct Running {
     /// Held while a configuration is applied.
     turn: Mutex<()>,
     /// What is told to those who ask, once there is somebody who answers them.
-    told: Mutex<Option<(Operations, Live)>>,
+    control: Mutex<Option<Control>>,
     /// What stood in the files when they were last read.
     seen: AtomicU64,
     counts: Arc<Counts>,
@@ -62,6 +63,14 @@ pub(crate) struct Counts {
     invalid: AtomicU64,
     failed: AtomicU64,
     last: AtomicI64, // In milliseconds of the epoch.
+}
+
+/// What those who ask are answered by.
+pub(crate) struct Control {
+    pub(crate) operations: Operations,
+    pub(crate) live: Live,
+    pub(crate) audit: Audit,
+    pub(crate) admission: Admission,
 }
 
 /// What counts now.
@@ -98,15 +107,15 @@ impl Running {
             started: config.clone(),
             now: Mutex::new(Now { config, deciders }),
             turn: Mutex::default(),
-            told: Mutex::default(),
+            control: Mutex::default(),
             seen: AtomicU64::new(seen),
             counts: Arc::new(Counts::new()),
         }
     }
 
     /// Has these told what changes.
-    pub(crate) fn tell(&self, operations: Operations, live: Live) {
-        *lock(&self.told) = Some((operations, live));
+    pub(crate) fn tell(&self, control: Control) {
+        *lock(&self.control) = Some(control);
     }
 
     pub(crate) fn deciders(&self) -> Deciders {
@@ -167,6 +176,11 @@ impl Running {
         // What needs a restart stays as it was started, for all who ask as well.
         config.journal = started.journal.clone();
         config.intake.listen = started.intake.listen;
+        if config.admin.listen != started.admin.listen {
+            // What is right for another address may be plain HTTP, and wrong for the one that is still listened on.
+            config.admin.listen = started.admin.listen;
+            config.admin_tls = before.config.admin_tls.clone();
+        }
         let within = config.intake.answer_within.get();
         let failed = |what: &str, err: &dyn fmt::Display| ReloadError::Failed(format!("{what}: {err}"));
         let stopping = || ReloadError::Failed("the dispatcher is stopping".to_owned());
@@ -192,8 +206,11 @@ impl Running {
             replaced.map_err(|err| failed("the intake", &err))?;
         }
         before.deciders.retire(&successor);
-        if let Some((operations, live)) = &*lock(&self.told) {
-            operations.replace(setup(&config, Some(Live { deciders: successor.clone(), ..live.clone() })));
+        if let Some(control) = &*lock(&self.control) {
+            let live = Live { deciders: successor.clone(), ..control.live.clone() };
+            control.operations.replace(setup(&config, Some(live)));
+            control.audit.replace(config.audit_path());
+            control.admission.replace(admin::options(&config));
         }
         if has_level {
             // Only in a program whose log is another's does this fail.
@@ -308,7 +325,8 @@ fn look(path: &Path, files: &[PathBuf]) -> u64 {
 /// The keys that are others than at the start, and count only after the next.
 fn needs_restart(started: &Config, config: &Config) -> Vec<String> {
     let of_start = |key: &String| {
-        key.starts_with("journal.") || ["intake.listen", "log.format", "observe.listen"].contains(&key.as_str())
+        key.starts_with("journal.")
+            || ["admin.listen", "intake.listen", "log.format", "observe.listen"].contains(&key.as_str())
     };
     let mut keys: Vec<String> = config.changed_since(started).into_iter().filter(of_start).collect();
     let threads = intake_options(started).needs_restart(&intake_options(config));
