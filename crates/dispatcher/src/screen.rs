@@ -120,6 +120,7 @@ pub(crate) fn log(facts: &[Fact]) {
         configuration = all("configuration"),
         callbacks = all("callbacks"),
         metrics = all("metrics"),
+        admin = all("admin"),
         apps = all("apps"),
         journal = all("journal"),
         handlers = all("handlers"),
