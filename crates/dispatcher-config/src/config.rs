@@ -127,6 +127,18 @@ impl Config {
         keys.into_iter().filter(|key| new.get(*key) != old.get(*key)).cloned().collect()
     }
 
+    /// Whether apps that do not require a signature stay on this machine, where `[intake] listen` may by now be another than
+    /// what was read: a dispatcher that runs goes on listening where it was started.
+    ///
+    /// # Errors
+    /// The apps whose callbacks anybody could make up.
+    pub fn check_signatures(&self) -> Result<(), Findings> {
+        let forgeable = forgeable(&self.intake, &self.apps).into_iter();
+        let errors: Vec<Finding> =
+            forgeable.map(|(idx, what)| self.finding(&signature_of(idx).to_string(), what)).collect();
+        if errors.is_empty() { Ok(()) } else { Err(Findings { errors, warnings: Vec::new() }) }
+    }
+
     /// What turned out wrong with `key` only when it was put to use, as a finding with file and line.
     #[must_use]
     pub fn finding(&self, key: &str, message: impl Into<String>) -> Finding {
@@ -417,17 +429,8 @@ impl Reader<'_> {
                 self.source.error(&path.key(key), "zero would refuse everything; write more, or leave this key out");
             }
         }
-        if !intake.listen.ip().is_loopback() && !intake.allow_unsigned_remote {
-            let unsigned = |app: &AppSection| app.signature != SignaturePolicy::Required;
-            for (idx, _) in apps.iter().enumerate().filter(|(_, app)| unsigned(app)) {
-                let what = format!(
-                    "anybody who reaches {} could make callbacks up; write signature = \"required\", or, if something in \
-                     front checks signatures, [intake] allow_unsigned_remote = true",
-                    intake.listen
-                );
-                let at = root().key("apps").index(idx).key("signature");
-                self.source.error(&at, what);
-            }
+        for (idx, what) in forgeable(intake, apps) {
+            self.source.error(&signature_of(idx), what);
         }
     }
 
@@ -577,6 +580,24 @@ impl Reader<'_> {
             }
         }
     }
+}
+
+/// The apps whose callbacks anybody could make up, by their places, and what to do about it.
+fn forgeable(intake: &IntakeSection, apps: &[AppSection]) -> Vec<(usize, String)> {
+    if intake.listen.ip().is_loopback() || intake.allow_unsigned_remote {
+        return Vec::new();
+    }
+    let what = format!(
+        "anybody who reaches {} could make callbacks up; write signature = \"required\", or, if something in front checks \
+         signatures, [intake] allow_unsigned_remote = true",
+        intake.listen
+    );
+    let unsigned = apps.iter().enumerate().filter(|(_, app)| app.signature != SignaturePolicy::Required);
+    unsigned.map(|(idx, _)| (idx, what.clone())).collect()
+}
+
+fn signature_of(app: usize) -> KeyPath {
+    root().key("apps").index(app).key("signature")
 }
 
 /// Of each section but handlers and sinks, and of each key in those that are no lists.

@@ -167,6 +167,7 @@ impl Running {
         // What needs a restart stays as it was started, for all who ask as well.
         config.journal = started.journal.clone();
         config.intake.listen = started.intake.listen;
+        config.check_signatures().map_err(ReloadError::Invalid)?;
         let within = config.intake.answer_within.get();
         let failed = |what: &str, err: &dyn fmt::Display| ReloadError::Failed(format!("{what}: {err}"));
         let stopping = || ReloadError::Failed("the dispatcher is stopping".to_owned());
