@@ -72,15 +72,17 @@ pub enum Outcome {
     Idle,
     /// A connection was closed because the peer did not read its reply.
     ReplyUnread,
-    /// A connection was closed because what it sent was not HTTP, or had too large a head.
+    /// A connection was closed because what it sent was not HTTP.
     NotHttp,
+    /// A connection was closed because a request's head was too large, or had too many lines.
+    HeadTooLarge,
     /// A connection was closed because its TLS handshake failed: not TLS, an old version, no or a wrong certificate.
     TlsFailed,
 }
 
 impl Outcome {
     /// All of them.
-    pub const ALL: [Outcome; 14] = [
+    pub const ALL: [Outcome; 15] = [
         Outcome::Accepted,
         Outcome::Decided,
         Outcome::Unrecorded,
@@ -94,6 +96,7 @@ impl Outcome {
         Outcome::Idle,
         Outcome::ReplyUnread,
         Outcome::NotHttp,
+        Outcome::HeadTooLarge,
         Outcome::TlsFailed,
     ];
 
@@ -114,6 +117,7 @@ impl Outcome {
             Outcome::Idle => "idle",
             Outcome::ReplyUnread => "reply_unread",
             Outcome::NotHttp => "not_http",
+            Outcome::HeadTooLarge => "head_too_large",
             Outcome::TlsFailed => "tls_failed",
         }
     }

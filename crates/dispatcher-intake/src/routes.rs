@@ -4,7 +4,7 @@
 
 use std::{
     convert::Infallible,
-    future::{poll_fn, ready},
+    future::{pending, poll_fn, ready},
     hash::Hash,
     pin::{Pin, pin},
     sync::{Arc, atomic::Ordering::Relaxed},
@@ -62,8 +62,9 @@ pub(crate) fn routes(
         // What the filters themselves reject: headers that hyper takes and warp does not.
         .recover(move |_: Rejection| {
             let refused = Refusal::HeaderMalformed.because("a header of the request cannot be read");
-            rejected.reply();
-            ready(Ok::<_, Infallible>(refuse(&rejected, None, &refused)))
+            let mut response = refuse(&rejected, None, &refused);
+            finish(&rejected, &mut response, false);
+            ready(Ok::<_, Infallible>(response))
         })
 }
 
@@ -96,29 +97,34 @@ where
         road: None,
         is_read: false,
     };
-    let mut response = match request.answer(&head, body.as_mut()).await {
+    let (mut response, is_read) = match request.answer(&head, body.as_mut()).await {
         Ok((outcome, reply)) => {
             connection.worker.tally.count(outcome);
             request.count(CallbackOutcome::of(outcome));
-            reply.map_or_else(refusal::ok, refusal::json)
+            (reply.map_or_else(refusal::ok, refusal::json), true)
         }
         Err(refused) => {
             request.count(Some(CallbackOutcome::Refused));
             // What is there of the body costs nothing; for the rest nobody waits.
             let is_read = request.is_read || poll_fn(|cx| Poll::Ready(body::is_over(body.as_mut(), cx))).await;
-            connection.leave_unread(!is_read);
-            refuse(&connection, request.app, &refused)
+            (refuse(&connection, request.app, &refused), is_read)
         }
     };
-    let worker = &connection.worker;
     if let Some(road) = request.road {
-        worker.tally.answered_in(road, begun.elapsed());
+        connection.worker.tally.answered_in(road, begun.elapsed());
     }
-    if worker.common.is_lingering.load(Relaxed) {
+    finish(&connection, &mut response, is_read);
+    response
+}
+
+/// Hands the reply over. It is the last of its connection where the rest of the body is in the way of another request, and
+/// where no verified callback has come yet: a stranger has a place for one request, or it could have it for ever.
+fn finish(connection: &Connection, response: &mut Response<Bytes>, is_read: bool) {
+    connection.leave_unread(!is_read);
+    if !is_read || !connection.is_trusted() || connection.worker.common.is_lingering.load(Relaxed) {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     connection.reply();
-    response
 }
 
 fn refuse(connection: &Connection, app: Option<&IntakeApp>, refused: &Refused) -> Response<Bytes> {
@@ -305,7 +311,7 @@ impl<'c> Request<'c> {
         let stored = self.connection.within(append.as_mut()).await;
         let is_late = stored.is_err();
         let appended = accepted(stored);
-        if worker.common.appends.change(appended.is_ok()) {
+        if worker.common.appends.change(appended.is_ok(), worker.now()) {
             match &appended {
                 Ok(_) => info!("the journal stores callbacks again"),
                 Err(refused) => warn!(
@@ -318,11 +324,17 @@ impl<'c> Request<'c> {
             return appended;
         }
         worker.tally.count(Outcome::Held);
-        if is_late {
-            self.connection.extend(HOLD);
-            return accepted(self.connection.within(append).await);
+        let appended = match is_late {
+            false => appended,
+            true => match self.connection.hold(HOLD, append).await {
+                Some(stored) => accepted(Ok(stored)),
+                None => return appended,
+            },
+        };
+        if appended.is_err() {
+            // That is known too soon: nobody has timed out yet.
+            self.connection.hold(HOLD, pending::<()>()).await;
         }
-        self.connection.hold(HOLD).await;
         appended
     }
 }
@@ -351,7 +363,7 @@ impl Recorded<'_> {
             Some(record) => worker.port.append_decided(callback, record, place),
             None => worker.port.append_detached(callback),
         };
-        if worker.common.records.change(is_taken) {
+        if worker.common.records.change(is_taken, worker.now()) {
             match is_taken {
                 true => info!("the journal takes the records of before callbacks again"),
                 false => {

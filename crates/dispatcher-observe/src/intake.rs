@@ -54,6 +54,7 @@ pub(crate) fn write(page: &mut Page, observed: &Observed) {
             | Outcome::Idle
             | Outcome::ReplyUnread
             | Outcome::NotHttp
+            | Outcome::HeadTooLarge
             | Outcome::TlsFailed => {
                 page.count(&names::CLOSED, &[("cause", outcome.name())], count);
             }
