@@ -9,10 +9,12 @@ use std::{
 };
 
 use dispatcher_tally::{Distribution, Histogram};
+use dispatcher_tls::Tls;
 
 use crate::{
     AppCount, Refusal, TokenCount,
     app_counts::{self, Apps},
+    places::Places,
     token_counts::{self, TokenCounts},
 };
 
@@ -43,6 +45,8 @@ const CLOCK_SKEWS: [i64; 14] = [
 /// What the intake has counted since it started. Each worker counts for itself, and reading adds up.
 pub struct Counters {
     workers: Vec<Arc<Tally>>,
+    places: Arc<Places>,
+    expires: AtomicU64, // The certificate, in Unix seconds; 0 without one.
 }
 
 /// How a request or a connection ended, unless it was refused.
@@ -64,6 +68,8 @@ pub enum Outcome {
     Probe,
     /// A connection was opened.
     Connection,
+    /// As many connections were open as may be, so that the next had to wait.
+    Full,
     /// A connection was closed because its address has as many as it may.
     AddressFull,
     /// A connection was closed because the head of a request took too long.
@@ -82,7 +88,7 @@ pub enum Outcome {
 
 impl Outcome {
     /// All of them.
-    pub const ALL: [Outcome; 15] = [
+    pub const ALL: [Outcome; 16] = [
         Outcome::Accepted,
         Outcome::Decided,
         Outcome::Unrecorded,
@@ -91,6 +97,7 @@ impl Outcome {
         Outcome::NotJournaled,
         Outcome::Probe,
         Outcome::Connection,
+        Outcome::Full,
         Outcome::AddressFull,
         Outcome::HeadLate,
         Outcome::Idle,
@@ -112,6 +119,7 @@ impl Outcome {
             Outcome::NotJournaled => "not_journaled",
             Outcome::Probe => "probes",
             Outcome::Connection => "connections",
+            Outcome::Full => "full",
             Outcome::AddressFull => "address_full",
             Outcome::HeadLate => "head_late",
             Outcome::Idle => "idle",
@@ -133,8 +141,20 @@ pub enum Road {
 }
 
 impl Counters {
-    pub(crate) fn new(workers: Vec<Arc<Tally>>) -> Counters {
-        Counters { workers }
+    pub(crate) fn new(workers: Vec<Arc<Tally>>, places: Arc<Places>) -> Counters {
+        Counters { workers, places, expires: AtomicU64::new(0) }
+    }
+
+    /// Notes what connections speak TLS with from now on.
+    pub(crate) fn set_tls(&self, tls: Option<&Tls>) {
+        self.expires.store(tls.and_then(Tls::expires).unwrap_or_default(), Relaxed);
+    }
+
+    /// When the certificate that is shown expires, or the first of those that come with it, in Unix seconds; `None` without
+    /// TLS.
+    #[must_use]
+    pub fn certificate_expires(&self) -> Option<u64> {
+        Some(self.expires.load(Relaxed)).filter(|&expires| expires > 0)
     }
 
     /// How often this happened.
@@ -147,6 +167,12 @@ impl Counters {
     #[must_use]
     pub fn open_connections(&self) -> usize {
         self.workers.iter().map(|tally| tally.n_connections.load(Relaxed)).sum()
+    }
+
+    /// How many may be open: what is configured, or fewer where the system allows fewer open files.
+    #[must_use]
+    pub fn max_connections(&self) -> usize {
+        self.places.limit()
     }
 
     /// What came from each app that was ever configured since the start, by name.
@@ -274,7 +300,8 @@ mod tests {
             Outcome::ALL.into_iter().for_each(|outcome| tally.count(outcome));
             Refusal::ALL.into_iter().for_each(|refusal| tally.refuse(refusal));
         }
-        let snapshot = Counters::new(workers).snapshot();
+        let places = Arc::new(Places::new(&crate::IntakeOptions::default()));
+        let snapshot = Counters::new(workers, places).snapshot();
         assert_eq!(snapshot.len(), Outcome::ALL.len() + Refusal::ALL.len());
         assert!(snapshot.iter().all(|&(_, count)| count == 2), "{snapshot:?}");
     }

@@ -13,6 +13,7 @@ mod clock;
 mod connection;
 mod counters;
 mod depth;
+mod files;
 mod identity;
 mod intake;
 mod options;
@@ -31,6 +32,7 @@ mod worker;
 
 pub use app_counts::{AppCount, CallbackOutcome, CommandCount};
 pub use counters::{Counters, Outcome, Road};
+pub use files::raise_file_limit;
 pub use intake::{DrainReport, Intake, StartError};
 pub use options::{CommandRule, IntakeApp, IntakeOptions, JournalRule, PathRule, SignaturePolicy, WhenNotDurable};
 pub use refusal::Refusal;

@@ -47,6 +47,7 @@ pub(crate) fn write(page: &mut Page, observed: &Observed) {
             Outcome::Unrecorded => page.count(&names::UNRECORDED, &[("at", "queue")], count),
             Outcome::Probe => page.count(&names::PROBES, &[], count),
             Outcome::Connection => page.count(&names::CONNECTIONS, &[], count),
+            Outcome::Full => page.count(&names::FULL, &[], count),
             Outcome::Held => page.count(&names::HELD, &[], count),
             Outcome::SignatureReused => page.count(&names::REUSED, &[], count),
             Outcome::AddressFull
@@ -61,5 +62,7 @@ pub(crate) fn write(page: &mut Page, observed: &Observed) {
         }
     }
     page.count(&names::OPEN_CONNECTIONS, &[], counters.open_connections() as u64);
+    page.count(&names::MAX_CONNECTIONS, &[], counters.max_connections() as u64);
+    page.count(&names::CERTIFICATE, &[], counters.certificate_expires().unwrap_or_default());
     page.add(&names::LONGEST, &[], counters.longest_decision().as_secs_f64());
 }

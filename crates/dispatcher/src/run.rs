@@ -139,6 +139,7 @@ fn serve(path: &Path, registry: &Registry) -> ExitCode {
         Err(code) => return code,
     };
     logging::start(&config.log);
+    dispatcher_intake::raise_file_limit();
     // Work is done on the threads of intake, journal, handlers and sinks; this one starts and stops them.
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,

@@ -181,7 +181,11 @@ fn connections_over_the_limit_wait_for_their_turn() {
     let mut second = Client::connect(running.address());
     second.send(post(&signed(AFTER), BODY));
     first.ask(post(&signed(AFTER), BODY)).assert_ok();
-    assert_eq!(running.intake.counters().count(Outcome::Connection), 1);
+    let counters = running.intake.counters();
+    assert_eq!((counters.count(Outcome::Connection), counters.max_connections()), (1, 1));
+    while counters.count(Outcome::Full) == 0 {
+        std::thread::yield_now();
+    }
     drop(first);
     second.reply().assert_ok();
 }

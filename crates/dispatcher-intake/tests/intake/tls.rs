@@ -254,6 +254,7 @@ fn certificates_are_replaced_without_dropping_a_connection() {
     Client::connect_tls(running.address(), new.client(BOTH, None)).ask(post(&signed(AFTER), BODY)).assert_ok();
     let refused = Client::connect_tls(running.address(), old.client(BOTH, None)).try_ask(&last());
     assert!(refused.unwrap_err().to_string().contains("certificate"));
+    assert!(running.intake.counters().certificate_expires().is_some_and(|expires| expires > 32_000_000_000));
 }
 
 /// What `openssl s_client` gets for a callback: everything it writes.
