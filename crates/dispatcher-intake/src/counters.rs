@@ -12,10 +12,9 @@ use dispatcher_tally::{Distribution, Histogram};
 use dispatcher_tls::Tls;
 
 use crate::{
-    AppCount, Refusal, TokenCount,
+    AppCount, Refusal,
     app_counts::{self, Apps},
     places::Places,
-    token_counts::{self, TokenCounts},
 };
 
 /// From a request's head to its reply, in microseconds: fine where it should be, and around what Tencent waits.
@@ -213,12 +212,6 @@ impl Counters {
         Distribution::of(self.workers.iter().map(|tally| &tally.clock_skew))
     }
 
-    /// Which tokens callbacks were signed with, by app; stale ones are among them.
-    #[must_use]
-    pub fn snapshot_tokens(&self) -> Vec<TokenCount> {
-        token_counts::sum(self.workers.iter().map(|tally| &tally.tokens))
-    }
-
     /// All counts by name, outcomes first.
     #[must_use]
     pub fn snapshot(&self) -> Vec<(&'static str, u64)> {
@@ -236,7 +229,6 @@ pub(crate) struct Tally {
     longest_decision: AtomicU64,  // In microseconds.
     answer_times: [Histogram; 2], // By road.
     clock_skew: Histogram,
-    pub(crate) tokens: TokenCounts,
     pub(crate) n_connections: AtomicUsize,
     pub(crate) apps: Apps,
 }
@@ -249,7 +241,6 @@ impl Default for Tally {
             longest_decision: AtomicU64::new(0),
             answer_times: [Histogram::new(&ANSWER_TIMES), Histogram::new(&ANSWER_TIMES)],
             clock_skew: Histogram::new(&CLOCK_SKEWS),
-            tokens: TokenCounts::default(),
             n_connections: AtomicUsize::new(0),
             apps: Apps::default(),
         }

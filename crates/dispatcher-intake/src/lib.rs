@@ -26,7 +26,6 @@ mod rules;
 mod socket;
 mod source;
 mod stream;
-mod token_counts;
 mod verify;
 mod worker;
 
@@ -36,4 +35,3 @@ pub use files::raise_file_limit;
 pub use intake::{DrainReport, Intake, StartError};
 pub use options::{CommandRule, IntakeApp, IntakeOptions, JournalRule, PathRule, SignaturePolicy, WhenNotDurable};
 pub use refusal::Refusal;
-pub use token_counts::TokenCount;

@@ -25,7 +25,9 @@ use warp::{
 };
 
 use crate::{
-    CallbackOutcome, IntakeApp, Outcome, PathRule, Road, WhenNotDurable, body,
+    CallbackOutcome, IntakeApp, Outcome, PathRule, Road, WhenNotDurable,
+    app_counts::AppTally,
+    body,
     connection::{Connection, Late},
     depth,
     identity::identity,
@@ -92,6 +94,7 @@ where
         rules: &rules,
         begun,
         app: None,
+        tally: None,
         signed: None,
         command: None,
         road: None,
@@ -139,10 +142,11 @@ struct Request<'c> {
     rules: &'c Rules,
     begun: Instant, // When its head was there.
     app: Option<&'c IntakeApp>,
-    command: Option<Command>, // Of a callback that is verified.
-    signed: Option<Signed>,   // If it is, and was looked at.
-    road: Option<Road>,       // Of a callback that is verified.
-    is_read: bool,            // Its body was read to the end.
+    tally: Option<&'c AppTally>, // Of the app.
+    command: Option<Command>,    // Of a callback that is verified.
+    signed: Option<Signed>,      // If it is, and was looked at.
+    road: Option<Road>,          // Of a callback that is verified.
+    is_read: bool,               // Its body was read to the end.
 }
 
 impl<'c> Request<'c> {
@@ -202,8 +206,8 @@ impl<'c> Request<'c> {
 
     /// Counts a callback that was verified by its app and command.
     fn count(&self, outcome: Option<CallbackOutcome>) {
-        if let (Some(outcome), Some(app), Some(command)) = (outcome, self.app, &self.command) {
-            self.rules.counts.count(app.app.sdk_app_id(), command, outcome, Timestamp::now());
+        if let (Some(outcome), Some(tally), Some(command)) = (outcome, self.tally, &self.command) {
+            tally.count(command, outcome, Timestamp::now());
         }
     }
 
@@ -249,8 +253,8 @@ impl<'c> Request<'c> {
 
     fn verify(&mut self, head: &Head, query: &Query<'_>) -> Result<&'c IntakeApp, Refused> {
         let rules = self.rules;
-        let app = rules.apps.find(query)?;
-        self.app = Some(app);
+        let (place, app) = rules.apps.find(query)?;
+        (self.app, self.tally) = (Some(app), rules.counts.of(place));
         if !app.allow_from.is_empty() {
             let trusted = &rules.options.trusted_proxies;
             let client = source::client(self.connection.peer.ip(), trusted, head.forwarded.as_ref());
@@ -260,7 +264,7 @@ impl<'c> Request<'c> {
         if let Some(signed) = &self.signed {
             let now = Timestamp::now();
             self.connection.worker.tally.skewed_by(signed.behind(now));
-            rules.tokens.count(app.app.sdk_app_id(), signed.token);
+            self.tally.inspect(|tally| tally.count_signed(signed.token));
             verify::check_freshness(signed, now, rules.options.freshness)?;
         }
         self.connection.trust();
