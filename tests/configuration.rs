@@ -155,6 +155,16 @@ fn a_missing_file_is_named() {
 }
 
 #[test]
+fn no_wait_is_shorter_than_anybody_needs() {
+    check(
+        &format!("[intake]\nheader_within = \"500us\"\n{APP}"),
+        78,
+        "dispatcher.toml:2: intake.header_within: too short for anybody; write \"100ms\" or more, or leave this key out",
+    );
+    check(&format!("[intake]\nidle = \"100ms\"\n{APP}"), 0, "");
+}
+
+#[test]
 fn unsigned_apps_stay_on_this_machine() {
     check(
         &format!("[intake]\nlisten = \"0.0.0.0:8080\"\n{APP}"),

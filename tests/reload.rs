@@ -192,6 +192,33 @@ async fn an_invalid_configuration_changes_nothing_and_says_why() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn signatures_stay_on_where_others_can_reach_it_until_a_restart() {
+    let folder = TempDir::new().unwrap();
+    let write = |listen: &str, signature: &str| {
+        let text = whole(FORWARD).replace("127.0.0.1:0\"", listen).replace("tokens", &format!("{signature}tokens"));
+        fs::write(folder.path().join("dispatcher.toml"), text).unwrap();
+    };
+    write("0.0.0.0:0\"", "");
+    let process = Process::start(DISPATCHER, folder.path());
+    let url = process.url().replace("0.0.0.0", "127.0.0.1");
+    let unsigned = Tencent::new(&url, 1_400_000_001, None);
+
+    // Right at the next start, which listens elsewhere.
+    write("127.0.0.1:0\"", "signature = \"off\"\n");
+    let output = run(folder.path(), &["reload"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(78), "{said}");
+    assert!(said.contains("apps[0].signature: anybody who reaches 0.0.0.0:0 could make callbacks up"), "{said}");
+    let refused = unsigned.try_send("Group.CallbackAfterGroupFull", "{}").await.unwrap();
+    assert_eq!(refused.status, 401, "{refused:?}");
+
+    write("0.0.0.0:0\"\nallow_unsigned_remote = true", "signature = \"off\"\n");
+    reload(folder.path());
+    let taken = unsigned.try_send("Group.CallbackAfterGroupFull", "{}").await.unwrap();
+    assert_eq!(taken.status, 200, "{taken:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_changed_is_applied_and_what_needs_a_restart_is_named() {
     let folder = TempDir::new().unwrap();
     let file = |name: &str| folder.path().join(name);

@@ -2,7 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic, in its helpers as well")]
 
-use std::{fs, os::unix::net::UnixDatagram, time::Duration};
+use std::{
+    fs,
+    os::unix::{fs::PermissionsExt as _, net::UnixDatagram},
+    time::Duration,
+};
 
 use dispatcher_testkit::Process;
 use tempfile::TempDir;
@@ -52,4 +56,21 @@ fn without_a_service_manager_nobody_is_told() {
     let process = Process::start(env!("CARGO_BIN_EXE_dispatcher"), folder.path());
     assert!(!process.stderr().contains("service manager"), "{}", process.stderr());
     assert!(process.terminate().success());
+}
+
+#[test]
+fn connections_are_as_many_as_the_system_allows_files() {
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join("dispatcher.toml"), CONFIGURATION).unwrap();
+    let limited = folder.path().join("limited.sh");
+    let text =
+        format!("#!/bin/sh\nulimit -Sn 300\nulimit -Hn 1000\nexec {} \"$@\"\n", env!("CARGO_BIN_EXE_dispatcher"));
+    fs::write(&limited, text).unwrap();
+    fs::set_permissions(&limited, fs::Permissions::from_mode(0o700)).unwrap();
+    let process = Process::start(&limited, folder.path());
+    let said = process.stderr();
+    assert!(said.contains("raise the limit of open files") && said.contains("counts_as=744"), "{said}");
+    let limits = fs::read_to_string(format!("/proc/{}/limits", process.id())).unwrap();
+    let of_files = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    assert_eq!(of_files.matches("1000").count(), 2, "{of_files}");
 }

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use dispatcher_core::{ByteSize, CheckContext, Command, CommandPattern, Registry, Takes, TimeSpan};
+use dispatcher_core::{ByteSize, CheckContext, Command, CommandPattern, Registry, Takes, TimeSpan, Timestamp};
 use dispatcher_tls::Tls;
 use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
@@ -31,6 +31,10 @@ const TENCENT_WAITS: Duration = Duration::from_secs(2);
 const SOONEST_ANSWER: Duration = Duration::from_millis(50);
 /// Below, the store's own log and the newest rows would be most of it.
 const SMALLEST_JOURNAL: ByteSize = ByteSize::mib(16);
+/// Below, the intake could not even look at its connections often enough.
+const SHORTEST_WAIT: TimeSpan = TimeSpan::from_millis(100);
+/// In milliseconds: time enough to renew a certificate.
+const EXPIRES_SOON: i64 = 14 * 24 * 3600 * 1000;
 const SHORTEST_WATCH: Duration = Duration::from_millis(100);
 const MAX_CONNECTIONS: usize = 1_000_000;
 /// What a callback's request needs, and more than any has.
@@ -139,6 +143,18 @@ impl Config {
     #[must_use]
     pub fn audit_path(&self) -> Option<PathBuf> {
         audit_path(&self.admin, &self.journal)
+    }
+
+    /// Whether apps that do not require a signature stay on this machine, where `[intake] listen` may by now be another than
+    /// what was read: a dispatcher that runs goes on listening where it was started.
+    ///
+    /// # Errors
+    /// The apps whose callbacks anybody could make up.
+    pub fn check_signatures(&self) -> Result<(), Findings> {
+        let forgeable = forgeable(&self.intake, &self.apps).into_iter();
+        let errors: Vec<Finding> =
+            forgeable.map(|(idx, what)| self.finding(&signature_of(idx).to_string(), what)).collect();
+        if errors.is_empty() { Ok(()) } else { Err(Findings { errors, warnings: Vec::new() }) }
     }
 
     /// What turned out wrong with `key` only when it was put to use, as a finding with file and line.
@@ -436,27 +452,21 @@ impl Reader<'_> {
                 self.source.error(&path.key(key), format!("write {least} to {most}, or leave this key out"));
             }
         }
-        for (key, is_zero) in [
-            ("freshness", intake.freshness.get().is_zero()),
-            ("header_within", intake.header_within.get().is_zero()),
-            ("idle", intake.idle.get().is_zero()),
-            ("body_limit", intake.body_limit.bytes() == 0),
-        ] {
+        for (key, is_zero) in
+            [("freshness", intake.freshness.get().is_zero()), ("body_limit", intake.body_limit.bytes() == 0)]
+        {
             if is_zero {
                 self.source.error(&path.key(key), "zero would refuse everything; write more, or leave this key out");
             }
         }
-        if !intake.listen.ip().is_loopback() && !intake.allow_unsigned_remote {
-            let unsigned = |app: &AppSection| app.signature != SignaturePolicy::Required;
-            for (idx, _) in apps.iter().enumerate().filter(|(_, app)| unsigned(app)) {
-                let what = format!(
-                    "anybody who reaches {} could make callbacks up; write signature = \"required\", or, if something in \
-                     front checks signatures, [intake] allow_unsigned_remote = true",
-                    intake.listen
-                );
-                let at = root().key("apps").index(idx).key("signature");
-                self.source.error(&at, what);
+        for (key, time) in [("header_within", intake.header_within), ("idle", intake.idle)] {
+            if time < SHORTEST_WAIT {
+                let what = format!("too short for anybody; write \"{SHORTEST_WAIT}\" or more, or leave this key out");
+                self.source.error(&path.key(key), what);
             }
+        }
+        for (idx, what) in forgeable(intake, apps) {
+            self.source.error(&signature_of(idx), what);
         }
     }
 
@@ -530,6 +540,14 @@ impl Reader<'_> {
             self.source.error(&path.key("client_auth"), what);
         }
         let loaded = section.files().load();
+        if let Ok(expires) = loaded.as_ref().map(Tls::expires)
+            && let Some(expires) = expires.and_then(|secs| i64::try_from(secs).ok()?.checked_mul(1000))
+            && expires.saturating_sub(Timestamp::now().as_millis()) < EXPIRES_SOON
+        {
+            let (cert, expires) = (&section.cert, Timestamp::from_millis(expires));
+            let what = format!("the certificate in {cert:?} expires at {expires}; renew it, and reload");
+            self.source.warn(&path.key("cert"), what);
+        }
         loaded
             .map_err(|errors| {
                 errors.into_iter().for_each(|err| self.source.error(&path.key(err.file.name()), err.message))
@@ -674,6 +692,24 @@ impl Reader<'_> {
             }
         }
     }
+}
+
+/// The apps whose callbacks anybody could make up, by their places, and what to do about it.
+fn forgeable(intake: &IntakeSection, apps: &[AppSection]) -> Vec<(usize, String)> {
+    if intake.listen.ip().is_loopback() || intake.allow_unsigned_remote {
+        return Vec::new();
+    }
+    let what = format!(
+        "anybody who reaches {} could make callbacks up; write signature = \"required\", or, if something in front checks \
+         signatures, [intake] allow_unsigned_remote = true",
+        intake.listen
+    );
+    let unsigned = apps.iter().enumerate().filter(|(_, app)| app.signature != SignaturePolicy::Required);
+    unsigned.map(|(idx, _)| (idx, what.clone())).collect()
+}
+
+fn signature_of(app: usize) -> KeyPath {
+    root().key("apps").index(app).key("signature")
 }
 
 /// Of each section but handlers and sinks, and of each key in those that are no lists.

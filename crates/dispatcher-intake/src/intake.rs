@@ -68,7 +68,7 @@ impl Intake {
         let local_addr = listener.local_addr()?;
         listener.set_nonblocking(true)?;
         let n_threads = options.threads.max(1);
-        let places = Arc::new(Places::new(&options));
+        let (places, tls) = (Arc::new(Places::new(&options)), options.tls.clone());
         let rules = Rules::new(options, apps, commands, deciders, n_threads)?;
         let common = Arc::new(Common {
             journal: journal.clone(),
@@ -101,7 +101,9 @@ impl Intake {
         let workers: Vec<Arc<Worker>> = hands.iter().map(|hand| hand.worker.clone()).collect();
         let counters = Arc::new(Counters::new(
             workers.iter().map(|worker| worker.tally.clone()).chain([at_the_door.clone()]).collect(),
+            places.clone(),
         ));
+        counters.set_tls(tls.as_ref());
 
         let (stop, stopped) = oneshot::channel();
         let runtime = runtime()?;
@@ -132,6 +134,7 @@ impl Intake {
         let rules = Rules::new(options, apps, commands, deciders, self.workers.len())?;
         self.workers.iter().for_each(|worker| worker.replace(rules.clone()));
         self.places.replace(&rules.options);
+        self.counters.set_tls(rules.options.tls.as_ref());
         Ok(())
     }
 

@@ -4,7 +4,7 @@
 
 use std::{
     convert::Infallible,
-    future::{poll_fn, ready},
+    future::{pending, poll_fn, ready},
     hash::Hash,
     pin::{Pin, pin},
     sync::{Arc, atomic::Ordering::Relaxed},
@@ -24,7 +24,9 @@ use warp::{
 };
 
 use crate::{
-    CallbackOutcome, IntakeApp, Outcome, PathRule, Road, WhenNotDurable, body,
+    CallbackOutcome, IntakeApp, Outcome, PathRule, Road, WhenNotDurable,
+    app_counts::AppTally,
+    body,
     connection::{Connection, Late},
     depth,
     identity::identity,
@@ -64,9 +66,9 @@ pub(crate) fn routes(
         // What the filters themselves reject: headers that hyper takes and warp does not.
         .recover(move |_: Rejection| {
             let refused = Refusal::HeaderMalformed.because("a header of the request cannot be read");
-            rejected.reply();
-            let response = refuse(&rejected, &refused);
+            let mut response = refuse(&rejected, &refused);
             Line::new(rejected.peer, None).ended = Some(Err(refused));
+            finish(&rejected, &mut response, false);
             ready(Ok::<_, Infallible>(response))
         })
 }
@@ -97,32 +99,38 @@ where
     let mut body = pin!(body);
     let line = Line::new(connection.peer, traceparent);
     let mut request =
-        Request { connection: &connection, rules: &rules, line, signed: None, road: None, is_read: false };
+        Request { connection: &connection, rules: &rules, line, tally: None, signed: None, road: None, is_read: false };
     let answered = request.answer(&head, body.as_mut()).await;
     let worker = &connection.worker;
-    let (mut response, ended) = match answered {
+    let (mut response, is_read, ended) = match answered {
         Ok((outcome, reply)) => {
             worker.tally.count(outcome);
             request.count(CallbackOutcome::of(outcome));
-            (reply.map_or_else(refusal::ok, refusal::json), Ok(outcome))
+            (reply.map_or_else(refusal::ok, refusal::json), true, Ok(outcome))
         }
         Err(refused) => {
             request.count(Some(CallbackOutcome::Refused));
             // What is there of the body costs nothing; for the rest nobody waits.
             let is_read = request.is_read || poll_fn(|cx| Poll::Ready(body::is_over(body.as_mut(), cx))).await;
-            connection.leave_unread(!is_read);
-            (refuse(&connection, &refused), Err(refused))
+            (refuse(&connection, &refused), is_read, Err(refused))
         }
     };
     if let Some(road) = request.road {
         worker.tally.answered_in(road, request.line.begun.elapsed());
     }
     request.line.ended = Some(ended);
-    if worker.common.is_lingering.load(Relaxed) {
+    finish(&connection, &mut response, is_read);
+    response
+}
+
+/// Hands the reply over. It is the last of its connection where the rest of the body is in the way of another request, and
+/// where no verified callback has come yet: a stranger has a place for one request, or it could have it for ever.
+fn finish(connection: &Connection, response: &mut Response<Bytes>, is_read: bool) {
+    connection.leave_unread(!is_read);
+    if !is_read || !connection.is_trusted() || connection.worker.common.is_lingering.load(Relaxed) {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     connection.reply();
-    response
 }
 
 fn refuse(connection: &Connection, refused: &Refused) -> Response<Bytes> {
@@ -133,10 +141,11 @@ fn refuse(connection: &Connection, refused: &Refused) -> Response<Bytes> {
 struct Request<'c> {
     connection: &'c Connection,
     rules: &'c Rules,
-    line: Line<'c>,         // What is known so far.
-    signed: Option<Signed>, // If it is, and was looked at.
-    road: Option<Road>,     // Of a callback that is verified.
-    is_read: bool,          // Its body was read to the end.
+    line: Line<'c>,              // What is known so far.
+    tally: Option<&'c AppTally>, // Of the app.
+    signed: Option<Signed>,      // If it is, and was looked at.
+    road: Option<Road>,          // Of a callback that is verified.
+    is_read: bool,               // Its body was read to the end.
 }
 
 impl<'c> Request<'c> {
@@ -200,8 +209,8 @@ impl<'c> Request<'c> {
 
     /// Counts a callback that was verified by its app and command.
     fn count(&self, outcome: Option<CallbackOutcome>) {
-        if let (Some(outcome), Some(app), Some(command)) = (outcome, self.line.app, &self.line.command) {
-            self.rules.counts.count(app.app.sdk_app_id(), command, outcome, Timestamp::now());
+        if let (Some(outcome), Some(tally), Some(command)) = (outcome, self.tally, &self.line.command) {
+            tally.count(command, outcome, Timestamp::now());
         }
     }
 
@@ -247,8 +256,8 @@ impl<'c> Request<'c> {
 
     fn verify(&mut self, head: &Head, query: &Query<'_>) -> Result<&'c IntakeApp, Refused> {
         let rules = self.rules;
-        let app = rules.apps.find(query)?;
-        self.line.app = Some(app);
+        let (place, app) = rules.apps.find(query)?;
+        (self.line.app, self.tally) = (Some(app), rules.counts.of(place));
         if !app.allow_from.is_empty() {
             let trusted = &rules.options.trusted_proxies;
             let client = source::client(self.connection.peer.ip(), trusted, head.forwarded.as_ref());
@@ -258,7 +267,7 @@ impl<'c> Request<'c> {
         if let Some(signed) = &self.signed {
             let now = Timestamp::now();
             self.connection.worker.tally.skewed_by(signed.behind(now));
-            rules.tokens.count(app.app.sdk_app_id(), signed.token);
+            self.tally.inspect(|tally| tally.count_signed(signed.token));
             verify::check_freshness(signed, now, rules.options.freshness)?;
         }
         self.connection.trust();
@@ -310,7 +319,7 @@ impl<'c> Request<'c> {
         let stored = self.connection.within(append.as_mut()).await;
         let is_late = stored.is_err();
         let appended = accepted(stored);
-        if worker.common.appends.change(appended.is_ok()) {
+        if worker.common.appends.change(appended.is_ok(), worker.now()) {
             match &appended {
                 Ok(_) => info!("the journal stores callbacks again"),
                 Err(refused) => warn!(
@@ -323,11 +332,17 @@ impl<'c> Request<'c> {
             return appended;
         }
         worker.tally.count(Outcome::Held);
-        if is_late {
-            self.connection.extend(HOLD);
-            return accepted(self.connection.within(append).await);
+        let appended = match is_late {
+            false => appended,
+            true => match self.connection.hold(HOLD, append).await {
+                Some(stored) => accepted(Ok(stored)),
+                None => return appended,
+            },
+        };
+        if appended.is_err() {
+            // That is known too soon: nobody has timed out yet.
+            self.connection.hold(HOLD, pending::<()>()).await;
         }
-        self.connection.hold(HOLD).await;
         appended
     }
 }
@@ -356,7 +371,7 @@ impl Recorded<'_> {
             Some(record) => worker.port.append_decided(callback, record, place),
             None => worker.port.append_detached(callback),
         };
-        if worker.common.records.change(is_taken) {
+        if worker.common.records.change(is_taken, worker.now()) {
             match is_taken {
                 true => info!("the journal takes the records of before callbacks again"),
                 false => {

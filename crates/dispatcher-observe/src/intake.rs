@@ -18,6 +18,9 @@ pub(crate) fn write(page: &mut Page, observed: &Observed) {
             let labels = [("app", name), ("command", count.command), ("outcome", count.outcome.name())];
             page.count(&names::CALLBACKS, &labels, count.count);
         }
+        for (token, &count) in app.signed.iter().enumerate().filter(|&(_, &count)| count > 0) {
+            page.count(&names::TOKENS, &[("app", name), ("token", &token.to_string())], count);
+        }
         // Nothing is expected of an app that is no longer configured.
         if app.is_configured {
             let since = now.since(app.last.unwrap_or(observed.since));
@@ -31,12 +34,6 @@ pub(crate) fn write(page: &mut Page, observed: &Observed) {
     }
     let skew = counters.snapshot_clock_skew();
     page.distribution(&names::SKEW, &[], &skew, MICROS);
-    let apps = counters.apps();
-    for token in counters.snapshot_tokens() {
-        let Some(app) = apps.iter().find(|app| app.app.sdk_app_id() == token.sdk_app_id) else { continue };
-        let place = token.token.to_string();
-        page.count(&names::TOKENS, &[("app", app.app.name()), ("token", &place)], token.count);
-    }
     for refusal in Refusal::ALL {
         page.count(&names::REFUSALS, &[("cause", refusal.name())], counters.refused(refusal));
     }
@@ -47,6 +44,7 @@ pub(crate) fn write(page: &mut Page, observed: &Observed) {
             Outcome::Unrecorded => page.count(&names::UNRECORDED, &[("at", "queue")], count),
             Outcome::Probe => page.count(&names::PROBES, &[], count),
             Outcome::Connection => page.count(&names::CONNECTIONS, &[], count),
+            Outcome::Full => page.count(&names::FULL, &[], count),
             Outcome::Held => page.count(&names::HELD, &[], count),
             Outcome::SignatureReused => page.count(&names::REUSED, &[], count),
             Outcome::AddressFull
@@ -54,11 +52,14 @@ pub(crate) fn write(page: &mut Page, observed: &Observed) {
             | Outcome::Idle
             | Outcome::ReplyUnread
             | Outcome::NotHttp
+            | Outcome::HeadTooLarge
             | Outcome::TlsFailed => {
                 page.count(&names::CLOSED, &[("cause", outcome.name())], count);
             }
         }
     }
     page.count(&names::OPEN_CONNECTIONS, &[], counters.open_connections() as u64);
+    page.count(&names::MAX_CONNECTIONS, &[], counters.max_connections() as u64);
+    page.count(&names::CERTIFICATE, &[], counters.certificate_expires().unwrap_or_default());
     page.add(&names::LONGEST, &[], counters.longest_decision().as_secs_f64());
 }

@@ -70,6 +70,21 @@ pub(crate) static UNRECORDED: Name = name(
     "Callbacks that were answered and are not in the journal: not taken by it (queue), or not stored in the end (disk).",
 );
 pub(crate) static OPEN_CONNECTIONS: Name = name("dispatcher_open_connections", GAUGE, "Connections that are open.");
+pub(crate) static MAX_CONNECTIONS: Name = name(
+    "dispatcher_max_connections",
+    GAUGE,
+    "Connections that may be open: max_connections, or fewer where the system allows fewer open files.",
+);
+pub(crate) static FULL: Name = name(
+    "dispatcher_connections_full_total",
+    COUNTER,
+    "Times that as many connections were open as may be, so that the next had to wait.",
+);
+pub(crate) static CERTIFICATE: Name = name(
+    "dispatcher_tls_certificate_expiry_timestamp_seconds",
+    GAUGE,
+    "When the certificate that is shown expires, in seconds of the epoch; 0 without TLS.",
+);
 pub(crate) static CONNECTIONS: Name = name("dispatcher_connections_total", COUNTER, "Connections that were opened.");
 pub(crate) static CLOSED: Name = name(
     "dispatcher_connections_closed_total",

@@ -181,6 +181,7 @@ impl Running {
             config.admin.listen = started.admin.listen;
             config.admin_tls = before.config.admin_tls.clone();
         }
+        config.check_signatures().map_err(ReloadError::Invalid)?;
         let within = config.intake.answer_within.get();
         let failed = |what: &str, err: &dyn fmt::Display| ReloadError::Failed(format!("{what}: {err}"));
         let stopping = || ReloadError::Failed("the dispatcher is stopping".to_owned());

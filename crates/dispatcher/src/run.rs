@@ -152,6 +152,7 @@ fn serve(path: &Path, registry: &Registry) -> ExitCode {
     };
     logging::start(&config.log);
     panics::tell();
+    dispatcher_intake::raise_file_limit();
     // Work is done on the threads of intake, journal, handlers and sinks; this one starts and stops them.
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
