@@ -92,11 +92,7 @@ impl Client {
                     Err(err) => return gone(err),
                 }
             }
-            Slow::AHeaderNowAndThen => {
-                if self.stream.write(b"x-more: 1\r\n").is_err_and(gone) {
-                    return true;
-                }
-            }
+            Slow::AHeaderNowAndThen if self.stream.write(b"x-more: 1\r\n").is_err_and(gone) => return true,
             _ => {}
         }
         loop {
