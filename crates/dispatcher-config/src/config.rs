@@ -18,7 +18,7 @@ use crate::{
     IntakeSection, JournalRule, JournalSection, LogSection, ObserveSection, ReloadSection, SignaturePolicy,
     SinkInstance, TlsSection, decide,
     decode::{self, suggest},
-    fingerprint::{contents_of, fingerprint, secret_files},
+    fingerprint::{contents_of, fingerprint, secret_files, stand_in},
     key_path::KeyPath,
     plugins,
     sections::CommandSection,
@@ -114,12 +114,40 @@ impl Config {
         registry: &Registry,
         environment: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Config, Findings> {
+        Config::parse_on(Machine::This, file, text, registry, environment)
+    }
+
+    /// The same for a configuration of another machine, for who wants to try out what it does and not to run it: files of secrets
+    /// that cannot be read here stand for some secret, those of TLS are not read (`tls` is `None`), and it is no error that a
+    /// folder is missing or cannot be written to.
+    ///
+    /// # Errors
+    /// As in [`parse`](Config::parse).
+    pub fn parse_elsewhere(
+        file: &str,
+        text: &str,
+        registry: &Registry,
+        environment: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Config, Findings> {
+        Config::parse_on(Machine::Another, file, text, registry, environment)
+    }
+
+    fn parse_on(
+        machine: Machine,
+        file: &str,
+        text: &str,
+        registry: &Registry,
+        environment: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Config, Findings> {
         let (mut source, mut root) = Source::read(file, text, environment);
         // Nothing more can be said of a file that is no TOML.
         if source.n_errors() > 0 && root.is_empty() {
             return Err(source.into_findings().0);
         }
-        let config = Reader { source: &mut source, root: &mut root, registry }.config();
+        if machine == Machine::Another {
+            root.values_mut().for_each(stand_in);
+        }
+        let config = Reader { source: &mut source, root: &mut root, registry, machine }.config();
         let (findings, places) = source.into_findings();
         match config {
             Some(config) if findings.errors.is_empty() => {
@@ -171,10 +199,18 @@ impl Config {
 pub(crate) const SECTIONS: [&str; 10] =
     ["admin", "apps", "commands", "handlers", "intake", "journal", "log", "observe", "reload", "sinks"];
 
+/// Whose configuration it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Machine {
+    This,
+    Another,
+}
+
 struct Reader<'a> {
     source: &'a mut Source,
     root: &'a mut Map<String, Value>,
     registry: &'a Registry,
+    machine: Machine,
 }
 
 impl Reader<'_> {
@@ -219,7 +255,10 @@ impl Reader<'_> {
             self.check_retention(journal);
         }
         let made = journal.as_ref().and_then(|journal| journal.path.parent()).map(Path::to_path_buf);
-        let cx = CheckContext::new(made.into_iter().collect());
+        let cx = match self.machine {
+            Machine::This => CheckContext::new(made.into_iter().collect()),
+            Machine::Another => CheckContext::elsewhere(),
+        };
         if let Some(journal) = &journal {
             for ending in ["", "-wal", "-shm", ".lock", ".sock"] {
                 let mut file = journal.path.clone().into_os_string();
@@ -539,6 +578,9 @@ impl Reader<'_> {
             let what = "there is nothing to judge clients by; write client_ca = \"…\" too, or leave this key out";
             self.source.error(&path.key("client_auth"), what);
         }
+        if self.machine == Machine::Another {
+            return None;
+        }
         let loaded = section.files().load();
         if let Ok(expires) = loaded.as_ref().map(Tls::expires)
             && let Some(expires) = expires.and_then(|secs| i64::try_from(secs).ok()?.checked_mul(1000))
@@ -556,6 +598,9 @@ impl Reader<'_> {
     }
 
     fn check_journal_path(&mut self, journal: &JournalSection) {
+        if self.machine == Machine::Another {
+            return;
+        }
         let path = root().key("journal").key("path");
         if journal.path.is_dir() || journal.path.file_name().is_none() {
             let what = format!("{:?} is a folder; write a file, such as \"data/journal.db\"", journal.path);

@@ -60,6 +60,8 @@ pub struct AppCount {
     pub app: App,
     /// Whether it is configured now.
     pub is_configured: bool,
+    /// Since when: the start, or the reload that brought it.
+    pub since: Timestamp,
     /// When its last callback was answered, if one was.
     pub last: Option<Timestamp>,
     /// How many callbacks there were of each command and outcome of which there were any.
@@ -93,18 +95,24 @@ pub(crate) struct Apps(Mutex<BTreeMap<u64, Entry>>);
 struct Entry {
     app: App,
     is_configured: bool,
+    since: Timestamp,
     tally: Arc<AppTally>,
 }
 
 impl Apps {
     /// The counts of these apps, in this order, to be used without a lock. They are those that are configured from now on.
     pub(crate) fn of<'a>(&self, apps: impl Iterator<Item = &'a App>) -> AppCounts {
+        let now = Timestamp::now();
         let mut known = self.lock();
+        let before: Vec<u64> = known.iter().filter(|(_, entry)| entry.is_configured).map(|(id, _)| *id).collect();
         known.values_mut().for_each(|entry| entry.is_configured = false);
         let counts = apps.map(|app| {
-            let new = || Entry { app: app.clone(), is_configured: true, tally: Arc::default() };
+            let new = || Entry { app: app.clone(), is_configured: true, since: now, tally: Arc::default() };
             let entry = known.entry(app.sdk_app_id()).or_insert_with(new);
             entry.is_configured = true;
+            if !before.contains(&app.sdk_app_id()) {
+                entry.since = now; // It may have been gone for a while.
+            }
             entry.app = app.clone(); // It may have another name by now.
             entry.tally.clone()
         });
@@ -172,14 +180,9 @@ fn place(command: &Command) -> usize {
 pub(crate) fn sum<'a>(workers: impl Iterator<Item = &'a Apps>) -> Vec<AppCount> {
     let mut sums: BTreeMap<u64, (AppCount, Vec<u64>)> = BTreeMap::new();
     for worker in workers {
-        for (id, Entry { app, is_configured, tally }) in &*worker.lock() {
-            let new = || AppCount {
-                app: app.clone(),
-                is_configured: *is_configured,
-                last: None,
-                commands: Vec::new(),
-                signed: [0; TOKENS],
-            };
+        for (id, Entry { app, is_configured, since, tally }) in &*worker.lock() {
+            let (app, is_configured, since) = (app.clone(), *is_configured, *since);
+            let new = || AppCount { app, is_configured, since, last: None, commands: Vec::new(), signed: [0; TOKENS] };
             let (sum, counts) = sums.entry(*id).or_insert_with(|| (new(), vec![0; tally.counts.len()]));
             let last = tally.last.load(Relaxed);
             sum.last = sum.last.max((last != 0).then(|| Timestamp::from_millis(last)));
@@ -204,6 +207,20 @@ pub(crate) fn sum<'a>(workers: impl Iterator<Item = &'a Apps>) -> Vec<AppCount> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_app_that_comes_later_is_there_since_then() {
+        let (one, two, apps) = (App::new(1, "one"), App::new(2, "two"), Apps::default());
+        let since = |apps: &Apps| sum([apps].into_iter()).iter().map(|app| app.since).collect::<Vec<_>>();
+        apps.of([&one].into_iter());
+        let long_ago = Timestamp::from_millis(1);
+        apps.lock().values_mut().for_each(|entry| entry.since = long_ago);
+        apps.of([&one, &two].into_iter());
+        assert!(since(&apps)[0] == long_ago && since(&apps)[1] > long_ago);
+        apps.of([&two].into_iter());
+        apps.of([&one, &two].into_iter());
+        assert!(since(&apps)[0] > long_ago, "it was away");
+    }
 
     #[test]
     fn workers_add_up_and_replaced_rules_go_on() {

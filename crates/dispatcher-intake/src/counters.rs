@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use dispatcher_tally::{Distribution, Histogram};
+use dispatcher_tally::{Distribution, Histogram, Round};
 use dispatcher_tls::Tls;
 
 use crate::{
@@ -180,6 +180,13 @@ impl Counters {
         app_counts::sum(self.workers.iter().map(|tally| &tally.apps))
     }
 
+    /// How long ago the thread came round that has done so least recently; each does every tenth of a second at least, whatever
+    /// it has to do. Zero once they have ended. Much more means that one of them hangs, and its connections with it.
+    #[must_use]
+    pub fn longest_silence(&self) -> Duration {
+        self.workers.iter().map(|tally| tally.round.age()).max().unwrap_or_default()
+    }
+
     /// How many requests were refused for this.
     #[must_use]
     pub fn refused(&self, refusal: Refusal) -> u64 {
@@ -231,6 +238,7 @@ pub(crate) struct Tally {
     clock_skew: Histogram,
     pub(crate) n_connections: AtomicUsize,
     pub(crate) apps: Apps,
+    pub(crate) round: Round,
 }
 
 impl Default for Tally {
@@ -243,6 +251,7 @@ impl Default for Tally {
             clock_skew: Histogram::new(&CLOCK_SKEWS),
             n_connections: AtomicUsize::new(0),
             apps: Apps::default(),
+            round: Round::default(),
         }
     }
 }

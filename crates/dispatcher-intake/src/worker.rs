@@ -137,6 +137,7 @@ impl Worker {
             }
             let n_cut = self.drain(drain_within()).await;
             look.abort();
+            self.tally.round.end();
             pump.abort();
             n_cut
         })
@@ -214,6 +215,7 @@ impl Worker {
             }
             let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
             self.now.store(now, Relaxed);
+            self.tally.round.begin();
             self.connections().values().for_each(|connection| connection.look(&limits));
         }
     }

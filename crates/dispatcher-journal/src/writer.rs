@@ -59,6 +59,7 @@ pub(crate) fn run(
         Ok(mut writer) => {
             let _ = ready.send(Ok(()));
             writer.run();
+            shared.round.end(); // Closing takes what the disk takes.
             writer.poisoned.is_some()
         }
         Err(trouble) => {
@@ -151,6 +152,7 @@ impl<'c> Writer<'c> {
         self.look_after_log(Upkeep::when_idle);
         let mut sealed = false;
         loop {
+            self.shared.round.begin();
             if self.appends.len() < BATCH {
                 self.shared.collect(&mut self.appends, &mut self.requests);
             }
@@ -463,6 +465,7 @@ struct Watch<'a>(&'a Shared);
 
 impl Drop for Watch<'_> {
     fn drop(&mut self) {
+        self.0.round.end();
         if thread::panicking() {
             error!("the journal's writer has failed, and callbacks are refused from now on; restart the dispatcher");
             self.0.abort(&"its writer has failed".into());

@@ -29,7 +29,7 @@ pub(crate) static CALLBACKS: Name = name(
 pub(crate) static SINCE_LAST: Name = name(
     "dispatcher_seconds_since_last_callback",
     GAUGE,
-    "Time since the last verified callback of an app that is configured was answered; without one, since the start.",
+    "Time since the last verified callback of an app that is configured was answered; without one, since it is configured.",
 );
 pub(crate) static REFUSALS: Name =
     name("dispatcher_refusals_total", COUNTER, "Requests that were refused, by cause; those of strangers included.");
@@ -109,6 +109,11 @@ pub(crate) static ILLEGAL: Name = name(
     COUNTER,
     "Decisions that the command does not allow; they count as failed too.",
 );
+pub(crate) static SKIPPED: Name = name(
+    "dispatcher_skipped_decisions_total",
+    COUNTER,
+    "Late calls that were not waited for and shadows that were not asked, since too many were under way.",
+);
 pub(crate) static LATE: Name = name(
     "dispatcher_late_decisions_total",
     COUNTER,
@@ -169,7 +174,7 @@ pub(crate) static BACKLOG: Name = name(
 pub(crate) static OLDEST: Name = name(
     "dispatcher_consumer_oldest_seconds",
     GAUGE,
-    "Age of the oldest callback or event that a consumer has yet to finish; 0 if there is none.",
+    "Age of the oldest callback or event that a consumer has yet to finish or pass over, those for others included; 0 if there is none. Not shown while the journal cannot be read.",
 );
 pub(crate) static PENDING: Name =
     name("dispatcher_consumer_pending", GAUGE, "Items that wait for another attempt, or behind one that does.");
@@ -184,5 +189,6 @@ pub(crate) static FAILURES: Name = name(
 );
 pub(crate) static GIVEN_UP: Name =
     name("dispatcher_consumer_given_up_total", COUNTER, "Items that became dead letters.");
-pub(crate) static DEAD: Name = name("dispatcher_dead_letters", GAUGE, "Dead letters that are kept.");
+pub(crate) static DEAD: Name =
+    name("dispatcher_dead_letters", GAUGE, "Dead letters that are kept. Not shown while the journal cannot be read.");
 pub(crate) static REPLAYS: Name = name("dispatcher_replays", GAUGE, "Replays that are under way.");

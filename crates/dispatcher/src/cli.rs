@@ -144,6 +144,9 @@ pub(crate) struct Send {
     /// The callback URL [default: the configuration's listen and path]
     #[arg(long)]
     pub(crate) url: Option<String>,
+    /// Certificates to trust in place of the system's, as PEM: of the authority that issued the intake's, or the intake's own
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
     /// The SDKAppID, or the name of an app in the configuration [default: its first app]
     #[arg(long)]
     pub(crate) app: Option<String>,

@@ -25,6 +25,11 @@ use crate::{
 /// What the pipeline takes beyond its limit for its last commit, and to close sinks.
 const LAST_COMMIT: Duration = Duration::from_secs(2);
 
+/// No thread has to come round sooner: a busy machine may keep it waiting.
+const SECOND: Duration = Duration::from_secs(1);
+/// How long the journal's writer may take for what it does at once.
+const WRITING: Duration = Duration::from_secs(60);
+
 /// A running dispatcher. Stop it with [`drain`](Dispatcher::drain); dropped without, it stops as a crash would, and what
 /// it had acknowledged is in the journal.
 pub struct Dispatcher {
@@ -131,6 +136,13 @@ impl Dispatcher {
     /// What can be reloaded.
     pub(crate) fn running(&self) -> &Arc<Running> {
         &self.running
+    }
+
+    /// Whether all threads that callbacks hang on come round, each within the time that is given, or a second if that is less; the
+    /// journal's writer within a minute, since a restart mends no disk.
+    pub(crate) fn pulse(&self) -> impl Fn(Duration) -> bool + use<> {
+        let (counters, journal) = (self.counters.clone(), self.journal.clone());
+        move |within| counters.longest_silence() < within.max(SECOND) && journal.busy_for() < WRITING
     }
 
     /// Where it listens: the configured address, with the port that the system chose if that was 0.

@@ -189,7 +189,7 @@ fn serve(path: &Path, registry: &Registry) -> ExitCode {
         let watching = tokio::spawn(reload::watch(dispatcher.running().clone()));
         let service = Service::new();
         service.ready(&format!("answering callbacks at {}", dispatcher.local_addr()));
-        let mut alive = pin!(service.live());
+        let mut alive = pin!(service.live(dispatcher.pulse()));
         let signal = loop {
             tokio::select! {
                 signal = signals.next() => break signal,

@@ -208,3 +208,25 @@ fn many_ports_keep_the_order_of_each() {
     assert_eq!(all, (1..=2800).collect::<Vec<_>>());
     assert!(callbacks(&journal).into_iter().all(|row| row.intact().is_some()));
 }
+
+#[test]
+fn a_writer_that_does_not_come_round_is_seen() {
+    let place = Place::new();
+    let journal = place.open();
+    // Whoever is not seen within a minute is not seen.
+    let wait_until = |is_so: &dyn Fn(Duration) -> bool| {
+        let until = Instant::now() + Duration::from_secs(60);
+        while !is_so(journal.busy_for()) {
+            assert!(Instant::now() < until, "busy for {:?}", journal.busy_for());
+            std::thread::yield_now();
+        }
+    };
+    wait_until(&|busy| busy.is_zero());
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        scope.spawn(|| journal.hook(move |_| drop(released.recv())));
+        wait_until(&|busy| busy > Duration::from_millis(20));
+        drop(release);
+    });
+    wait_until(&|busy| busy.is_zero());
+}

@@ -78,7 +78,7 @@ impl Remote {
     async fn post(&self, request: &Request) -> Result<Response, String> {
         let failed = |err: &dyn std::fmt::Display| format!("cannot ask {}: {err}", self.url);
         let body = request_line(request).map_err(|err| failed(&err))?;
-        let client = send::client(self.url.as_str()).map_err(|err| failed(&err))?;
+        let client = send::client(self.url.as_str(), None)?;
         let client = client.connect_timeout(CONNECT_WITHIN).build().map_err(|err| failed(&send::innermost(&err)))?;
         let post = client.post(self.url.clone()).bearer_auth(self.token.expose()).body(body);
         post.send().await.map_err(|err| {
