@@ -224,7 +224,11 @@ fn a_writer_that_does_not_come_round_is_seen() {
     wait_until(&|busy| busy.is_zero());
     let (release, released) = std::sync::mpsc::channel::<()>();
     std::thread::scope(|scope| {
-        scope.spawn(|| journal.hook(move |_| drop(released.recv())));
+        scope.spawn(|| {
+            journal.hook(move |_| {
+                let _ = released.recv();
+            })
+        });
         wait_until(&|busy| busy > Duration::from_millis(20));
         drop(release);
     });
