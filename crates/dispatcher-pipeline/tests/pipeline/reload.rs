@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use dispatcher_core::{DeliveryError, Failure, OpenError};
 use dispatcher_journal::Stream;
-use dispatcher_pipeline::{ConsumerOptions, Pipeline, ReplaySpec, State};
+use dispatcher_pipeline::{ConsumerOptions, Pipeline, ReplayFilter, ReplaySpec, State};
 
 use crate::plugins::{Act, PATIENCE, Plugin, Store, handler, quick, sink, wait_for};
 
@@ -191,6 +191,37 @@ async fn a_replay_goes_on_with_the_successor() {
     let mut replayed: Vec<u64> = old.taken().into_iter().skip(40).chain(new.taken()).map(|item| item.n).collect();
     replayed.sort_unstable();
     assert_eq!(replayed, (0..40).collect::<Vec<_>>(), "each once more");
+}
+
+#[tokio::test]
+async fn a_replay_that_is_asked_of_one_who_retires_is_the_successors() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path());
+    let (old, new) = (Plugin::new(|item, _| if item.n == 0 { Act::Take } else { Act::Hang }), Plugin::willing());
+    let forward = Plugin::willing();
+    let options = ConsumerOptions { timeout: Duration::from_millis(300), ..quick(ConsumerOptions::single(2)) };
+    let start = |plugin: &Plugin| {
+        let forward = handler("forward", &forward, &["http"], handling());
+        (vec![forward], vec![sink("http", plugin, options.clone())])
+    };
+    let (handlers, sinks) = start(&old);
+    let pipeline = Pipeline::start(&store.journal, handlers, sinks).unwrap();
+    store.append(0, "group");
+    wait_for(&pipeline, "sink:http", "done", |status| status.checkpoint == 1).await;
+    store.append(1, "group");
+    old.was_asked(1).await;
+    let (handlers, sinks) = start(&new);
+    let applied = pipeline.handle().apply(handlers, sinks).unwrap();
+    let spec = ReplaySpec {
+        of: "sink:http".into(),
+        filter: ReplayFilter { seqs: Some(vec![1]), ..ReplayFilter::default() },
+        ..ReplaySpec::default()
+    };
+    pipeline.handle().replay(&spec).await.unwrap();
+    settled(applied).await;
+    let mut taken: Vec<(u64, bool)> = new.took(2).await.into_iter().map(|item| (item.n, item.replay)).collect();
+    taken.sort_unstable();
+    assert_eq!(taken, [(0, true), (1, false)]);
 }
 
 #[tokio::test]
