@@ -199,7 +199,7 @@ async fn a_replay_that_is_asked_of_one_who_retires_is_the_successors() {
     let store = Store::open(folder.path());
     let (old, new) = (Plugin::new(|item, _| if item.n == 0 { Act::Take } else { Act::Hang }), Plugin::willing());
     let forward = Plugin::willing();
-    let options = ConsumerOptions { timeout: Duration::from_millis(300), ..quick(ConsumerOptions::single(2)) };
+    let options = ConsumerOptions { timeout: Duration::from_millis(300), ..quick(ConsumerOptions::single(1)) };
     let start = |plugin: &Plugin| {
         let forward = handler("forward", &forward, &["http"], handling());
         (vec![forward], vec![sink("http", plugin, options.clone())])
