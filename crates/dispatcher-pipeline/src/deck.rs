@@ -5,13 +5,13 @@ use std::{
     collections::{HashMap, HashSet},
     convert::Infallible,
     rc::Rc,
-    sync::Arc,
+    sync::{Arc, mpsc},
     time::{Duration, Instant},
 };
 
 use dispatcher_journal::{Consumer as Known, Journal, JournalError, Reader, Replay, Stream};
 use tokio::{
-    sync::{mpsc, watch},
+    sync::watch,
     task::{Id, JoinSet},
     time::sleep,
 };
