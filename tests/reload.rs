@@ -323,3 +323,57 @@ async fn a_watched_file_is_followed_through_links_and_so_are_the_files_it_names(
     }
     assert!(process.stderr().contains("handler:words"), "{}", process.stderr());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shorter_watch_counts_at_once() {
+    let folder = TempDir::new().unwrap();
+    let watched =
+        |every: &str, name: &str| format!("[reload]\nwatch = \"{every}\"\n\n{}", FORWARD.replace("events", name));
+    let (_process, tencent) = start(folder.path(), &watched("1d", "one"));
+    config(folder.path(), &watched("100ms", "two"));
+    reload(folder.path());
+    config(folder.path(), &watched("100ms", "three"));
+    let file = folder.path().join("three.jsonl");
+    let mut nth = 0;
+    while events(&file).is_empty() {
+        tencent.change_attribute("group", nth).await;
+        nth += 1;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert!(nth < 3_000, "nobody looks");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_could_not_be_reloaded_is_tried_again_in_silence() {
+    let folder = TempDir::new().unwrap();
+    let sections = format!("[reload]\nwatch = \"100ms\"\n\n{FORWARD}");
+    let (process, tencent) = start(folder.path(), &sections);
+    let text = whole(&sections).replace("[\"a-token\"]", "[{ file = \"token\" }]");
+    fs::write(folder.path().join("dispatcher.toml"), text).unwrap();
+    let said = |what: &str| process.stderr().matches(what).count();
+    let what = "the configuration was not reloaded";
+    eventually("a word in the log", || (said(what) > 0).then_some(())).await;
+    // Longer than the first wait: it was tried again by then, and that is not what is asserted.
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    tencent.change_attribute("group", 0).await;
+    fs::write(folder.path().join("token"), "b-token").unwrap();
+    eventually("a word in the log", || (said("it counts now") > 0).then_some(())).await;
+    Tencent::new(process.url(), 1_400_000_001, Some("b-token")).change_attribute("group", 1).await;
+    assert_eq!((said(what), said("is still not reloaded")), (1, 0), "{}", process.stderr());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_hangs_keeps_nobody_from_stopping() {
+    let folder = TempDir::new().unwrap();
+    let (process, _) = start(folder.path(), FORWARD);
+    let pipe = folder.path().join("pipe");
+    let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+    rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, mode).unwrap();
+    let text = whole(FORWARD).replace("[\"a-token\"]", "[{ file = \"pipe\" }]");
+    fs::write(folder.path().join("dispatcher.toml"), text).unwrap();
+    hang_up(&process);
+    // It can be opened once somebody waits for what comes out of it.
+    let flags = rustix::fs::OFlags::WRONLY | rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::CLOEXEC;
+    let _end = eventually("a reader", || rustix::fs::open(&pipe, flags, rustix::fs::Mode::empty()).ok()).await;
+    assert!(process.terminate().success());
+}

@@ -147,7 +147,7 @@ fn serve(path: &Path, registry: &Registry) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    runtime.block_on(async {
+    let code = runtime.block_on(async {
         // Before anything is opened: a signal that comes early is not lost.
         let listening = Signals::new().and_then(|signals| Ok((signals, signal(SignalKind::hangup())?)));
         let (mut signals, mut hangups) = match listening {
@@ -190,17 +190,23 @@ fn serve(path: &Path, registry: &Registry) -> ExitCode {
         watching.abort();
         info!(signal, "stopping: finishing what is under way");
         service.stopping();
+        let mut drain = Box::pin(dispatcher.drain());
         tokio::select! {
             never = &mut alive => match never {},
-            is_clean = dispatcher.drain() => {
+            is_clean = &mut drain => {
                 if is_clean { ExitCode::SUCCESS } else { ExitCode::FAILURE }
             }
             signal = signals.next() => {
                 warn!(signal, "stopped without waiting; what was acknowledged is in the journal");
+                // To drop what it holds is to wait for threads, of which one may wait for a disk that hangs.
+                std::mem::forget(drain);
                 ExitCode::FAILURE
             }
         }
-    })
+    });
+    // Whoever still reads a file of a disk that hangs keeps nobody from ending.
+    runtime.shutdown_background();
+    code
 }
 
 /// SIGINT and SIGTERM.
