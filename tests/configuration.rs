@@ -43,6 +43,7 @@ fn the_configuration_at_the_root_is_fine() {
         })
         .collect();
     let text = switched_on.join("\n").replace("${DISPATCHER_TOKEN}", "token");
+    let text = text.replace("${DISPATCHER_ADMIN_TOKEN}", "a-token-of-thirty-two-characters");
     let (code, said) = check_in(folder.path(), &text);
     assert_eq!(code, Some(0), "{said}\nin:\n{text}");
 }

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs, io,
+    net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -13,8 +14,9 @@ use serde_json::{Map, Value};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    AppSection, CommandRule, DefaultDecision, Finding, Findings, HandlerInstance, IntakeSection, JournalRule,
-    JournalSection, LogSection, ObserveSection, ReloadSection, SignaturePolicy, SinkInstance, TlsSection, decide,
+    AdminSection, AppSection, AuditFile, CommandRule, DefaultDecision, Finding, Findings, HandlerInstance,
+    IntakeSection, JournalRule, JournalSection, LogSection, ObserveSection, ReloadSection, SignaturePolicy,
+    SinkInstance, TlsSection, decide,
     decode::{self, suggest},
     fingerprint::{contents_of, fingerprint, secret_files},
     key_path::KeyPath,
@@ -38,6 +40,8 @@ const SMALLEST_QUERY: ByteSize = ByteSize::kib(1);
 const HEADERS: (usize, usize) = (16, 1000);
 /// Readers of JSON take no more than 127.
 const DEPTHS: (usize, usize) = (16, 127);
+/// As many as a key of 128 bits has in hexadecimal.
+const SHORTEST_TOKEN: usize = 32;
 pub(crate) const MAX_THREADS: usize = 1024;
 
 /// What `dispatcher.toml` says, checked.
@@ -59,6 +63,10 @@ pub struct Config {
     pub sinks: Vec<SinkInstance>,
     /// `[observe]`.
     pub observe: ObserveSection,
+    /// `[admin]`.
+    pub admin: AdminSection,
+    /// What `[admin] tls` names, read.
+    pub admin_tls: Option<Tls>,
     /// `[log]`.
     pub log: LogSection,
     /// `[reload]`.
@@ -127,6 +135,12 @@ impl Config {
         keys.into_iter().filter(|key| new.get(*key) != old.get(*key)).cloned().collect()
     }
 
+    /// The file that admin actions are written to, if there is to be one.
+    #[must_use]
+    pub fn audit_path(&self) -> Option<PathBuf> {
+        audit_path(&self.admin, &self.journal)
+    }
+
     /// What turned out wrong with `key` only when it was put to use, as a finding with file and line.
     #[must_use]
     pub fn finding(&self, key: &str, message: impl Into<String>) -> Finding {
@@ -138,8 +152,8 @@ impl Config {
     }
 }
 
-pub(crate) const SECTIONS: [&str; 9] =
-    ["apps", "commands", "handlers", "intake", "journal", "log", "observe", "reload", "sinks"];
+pub(crate) const SECTIONS: [&str; 10] =
+    ["admin", "apps", "commands", "handlers", "intake", "journal", "log", "observe", "reload", "sinks"];
 
 struct Reader<'a> {
     source: &'a mut Source,
@@ -164,16 +178,25 @@ impl Reader<'_> {
             self.check_reload(reload);
         }
         let observe: Option<ObserveSection> = self.section("observe");
+        let admin: Option<AdminSection> = self.section("admin");
         let intake: Option<IntakeSection> = self.section("intake");
         let apps = self.apps();
         let commands = self.commands();
         let journal: Option<JournalSection> = self.section("journal");
         let tls = intake.as_ref().and_then(|intake| {
             self.check_intake(intake, &apps);
-            self.tls(intake.tls.as_ref()?)
+            self.tls("intake", intake.tls.as_ref()?)
         });
-        if let (Some(observe), Some(intake)) = (&observe, &intake) {
-            self.check_observe(observe, intake);
+        let admin_tls = admin.as_ref().and_then(|admin| {
+            self.check_admin(admin);
+            self.tls("admin", admin.tls.as_ref()?)
+        });
+        if let (Some(observe), Some(admin), Some(intake)) = (&observe, &admin, &intake) {
+            self.check_listeners([
+                ("intake", Some(intake.listen)),
+                ("observe", observe.listen),
+                ("admin", admin.listen),
+            ]);
         }
         if let Some(journal) = &journal {
             self.check_journal_path(journal);
@@ -195,16 +218,20 @@ impl Reader<'_> {
         let (handlers, _) = self.instances("handlers", |source, path, name, table, registry| {
             plugins::handler(source, path, name, table, registry, &cx)
         });
+        if let (Some(admin), Some(journal)) = (&admin, &journal) {
+            self.check_audit(admin, journal, &cx);
+        }
         self.check_references(&references, &sink_names, &apps, &handlers);
         self.check_what_sinks_take(&handlers, &sinks);
         self.check_what_is_recorded(&handlers, &commands);
-        let (log, observe, reload, intake, journal) = (log?, observe?, reload?, intake?, journal?);
+        let (log, observe, admin, reload, intake, journal) = (log?, observe?, admin?, reload?, intake?, journal?);
         files.extend(handlers.iter().flat_map(|handler| handler.settings.files()));
         files.extend(sinks.iter().flat_map(|sink| sink.settings.files()));
-        if let Some(tls) = &intake.tls {
+        for (key, tls) in [("intake.tls", &intake.tls), ("admin.tls", &admin.tls)] {
+            let Some(tls) = tls else { continue };
             let of_tls: Vec<PathBuf> = [&tls.cert, &tls.key].into_iter().chain(&tls.client_ca).cloned().collect();
             // A certificate that was renewed is another, in the same file.
-            if let Some(known) = fingerprints.get_mut("intake.tls") {
+            if let Some(known) = fingerprints.get_mut(key) {
                 *known = known.wrapping_add(contents_of(of_tls.iter().map(PathBuf::as_path)));
             }
             files.extend(of_tls);
@@ -219,6 +246,8 @@ impl Reader<'_> {
             handlers,
             sinks,
             observe,
+            admin,
+            admin_tls,
             log,
             reload,
             sha256,
@@ -431,16 +460,71 @@ impl Reader<'_> {
         }
     }
 
-    fn check_observe(&mut self, observe: &ObserveSection, intake: &IntakeSection) {
-        let Some(listen) = observe.listen.filter(|listen| listen.port() != 0) else { return };
-        if listen == intake.listen {
-            let what = "is [intake] listen as well, where strangers get in; write another port";
-            self.source.error(&root().key("observe").key("listen"), what);
+    /// Each for those that it is for.
+    fn check_listeners(&mut self, listeners: [(&str, Option<SocketAddr>); 3]) {
+        for (nth, (section, listen)) in listeners.iter().enumerate() {
+            let Some(listen) = listen.filter(|listen| listen.port() != 0) else { continue };
+            if let Some((earlier, _)) = listeners[..nth].iter().find(|(_, other)| *other == Some(listen)) {
+                let what = format!("is [{earlier}] listen as well, which is for others; write another port");
+                self.source.error(&root().key(section).key("listen"), what);
+            }
         }
     }
 
-    fn tls(&mut self, section: &TlsSection) -> Option<Tls> {
-        let path = root().key("intake").key("tls");
+    fn check_admin(&mut self, admin: &AdminSection) {
+        let path = root().key("admin");
+        let tokens = path.key("tokens");
+        if !self.source.has_error(&tokens) {
+            match admin.tokens.len() {
+                0 if admin.listen.is_some() => {
+                    let what = "nobody would get in; write tokens = [\"${DISPATCHER_ADMIN_TOKEN}\"], with what \
+                                `openssl rand -hex 32` makes in that variable";
+                    self.source.error(&tokens, what);
+                }
+                0..=2 => {}
+                n => {
+                    self.source.error(&tokens, format!("{n} tokens; write one, or two while one replaces the other"));
+                }
+            }
+            for (idx, token) in admin.tokens.iter().enumerate() {
+                // It travels in a header.
+                let is_plain = token.expose().bytes().all(|byte| byte.is_ascii_graphic());
+                if token.expose().len() < SHORTEST_TOKEN || !is_plain {
+                    let what = format!(
+                        "could be guessed, or cannot be sent; write at least {SHORTEST_TOKEN} letters, digits and signs of \
+                         ASCII, such as `openssl rand -hex 32` makes"
+                    );
+                    self.source.error(&tokens.index(idx), what);
+                }
+            }
+        }
+        for (idx, host) in admin.hosts.iter().enumerate() {
+            let is_host = host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte));
+            if host.is_empty() || !is_host {
+                let what = format!(
+                    "{host:?} is not what a request says in `Host`; write a name such as \"control.example.com\", or one \
+                     with a port"
+                );
+                self.source.error(&path.key("hosts").index(idx), what);
+            }
+        }
+        let Some(listen) = admin.listen else { return };
+        if !listen.ip().to_canonical().is_loopback() && admin.tls.is_none() && !admin.allow_plain {
+            let what = format!(
+                "whoever is on the way to {listen} could read the token; write tls = {{ cert = \"…\", key = \"…\" }}, or an \
+                 address of this machine alone such as \"127.0.0.1:8081\", or, behind a proxy that speaks TLS, allow_plain \
+                 = true"
+            );
+            self.source.error(&path.key("listen"), what);
+        }
+        if listen.ip().is_unspecified() && admin.hosts.is_empty() && !self.source.has_error(&path.key("hosts")) {
+            let what = format!("nobody asks at {listen}; write the names or addresses that it is asked at");
+            self.source.error(&path.key("hosts"), what);
+        }
+    }
+
+    fn tls(&mut self, of: &str, section: &TlsSection) -> Option<Tls> {
+        let path = root().key(of).key("tls");
         if section.client_auth.is_some() && section.client_ca.is_none() {
             let what = "there is nothing to judge clients by; write client_ca = \"…\" too, or leave this key out";
             self.source.error(&path.key("client_auth"), what);
@@ -472,6 +556,19 @@ impl Reader<'_> {
                 &path,
                 format!("may not write into {folder:?}; give this user the right to, or write another path"),
             );
+        }
+    }
+
+    fn check_audit(&mut self, admin: &AdminSection, journal: &JournalSection, cx: &CheckContext) {
+        let Some(path) = audit_path(admin, journal) else { return };
+        let key = root().key("admin").key("audit");
+        let beside = path.with_file_name(format!("{}.1", path.file_name().unwrap_or_default().display()));
+        if ![&path, &beside].into_iter().all(|file| cx.claim_file(file)) {
+            let what = format!("{path:?} may be written by something else of this configuration; write another file");
+            return self.source.error(&key, what);
+        }
+        if admin.audit.is_some() && (path.is_dir() || path.file_name().is_none()) {
+            self.source.error(&key, format!("{path:?} is a folder; write a file, such as \"data/audit.jsonl\""));
         }
     }
 
@@ -617,6 +714,14 @@ impl References {
                 apps: names(section, "apps"),
             })
             .collect()
+    }
+}
+
+fn audit_path(admin: &AdminSection, journal: &JournalSection) -> Option<PathBuf> {
+    match &admin.audit {
+        None => Some(journal.path.with_file_name("audit.jsonl")),
+        Some(AuditFile::At(path)) => Some(path.clone()),
+        Some(AuditFile::Off) => None,
     }
 }
 

@@ -31,7 +31,7 @@ pub use reference::reference;
 pub use run::{BackoffSettings, Order, RunSettings, StartAt};
 pub use schema::schema;
 pub use sections::{
-    AppSection, ClientAuth, CommandRule, DedupeSection, IntakeSection, JournalRule, JournalSection, LogFormat,
-    LogLevel, LogSection, ObserveSection, ReloadSection, SignaturePolicy, Sync, TlsSection, WhenBlocked,
-    WhenNotDurable,
+    AdminSection, AppSection, AuditFile, ClientAuth, CommandRule, DedupeSection, IntakeSection, JournalRule,
+    JournalSection, LogFormat, LogLevel, LogSection, ObserveSection, ReloadSection, SignaturePolicy, Sync, TlsSection,
+    WhenBlocked, WhenNotDurable,
 };

@@ -61,6 +61,8 @@ pub struct Setup {
 pub struct Live {
     /// Where it listens.
     pub listen: String,
+    /// Where it can be asked over TCP, if anywhere.
+    pub admin: Option<String>,
     /// Since when.
     pub since: Timestamp,
     /// Those that decide there.

@@ -29,7 +29,9 @@ use crate::{
     version,
     subcommand_negates_reqs = true,
     args_conflicts_with_subcommands = true,
-    after_help = "Exit codes: 0 done; 1 failed; 2 wrong usage; 78 the configuration is wrong."
+    after_help = "Environment: DISPATCHER_ADMIN_URL and DISPATCHER_ADMIN_TOKEN: the dispatcher that is asked and steered, at its \
+                  [admin] listen, instead of the one of --config.\n\n\
+                  Exit codes: 0 done; 1 failed; 2 wrong usage; 78 the configuration is wrong."
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]
@@ -43,6 +45,18 @@ pub(crate) struct ConfigFile {
     /// The configuration
     #[arg(long, value_name = "FILE", default_value = "dispatcher.toml")]
     pub(crate) config: PathBuf,
+}
+
+/// Asked dispatcher is asked.
+#[derive(Debug, Args)]
+pub(crate) struct Asked {
+    #[command(flatten)]
+    pub(crate) config: ConfigFile,
+    /// Ask the dispatcher at this URL, where its [admin] listen is, and not the one of --config
+    ///
+    /// The variable DISPATCHER_ADMIN_URL says the same. A token that opens it is taken from DISPATCHER_ADMIN_TOKEN.
+    #[arg(long, value_name = "URL")]
+    pub(crate) admin: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -3,7 +3,9 @@
 use std::{collections::BTreeMap, fmt, net::SocketAddr, net::TcpListener, sync::Arc, time::Duration};
 
 use dispatcher_config::{Config, Finding};
-use dispatcher_control::{AppView, Live, NotReloaded, Operations, Reloaded, Server, Steering, socket_path};
+use dispatcher_control::{
+    Admin, Admission, AppView, Audit, Live, NotReloaded, Operations, Reloaded, Server, Steering, socket_path,
+};
 use dispatcher_core::Timestamp;
 use dispatcher_decider::Deciders;
 use dispatcher_intake::{Counters, Intake};
@@ -14,8 +16,8 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::{
-    observing,
-    reload::{ReloadError, Running, Source},
+    admin, observing,
+    reload::{Control, ReloadError, Running, Source},
     setup::setup,
     wiring::{apps, deciders, default_decisions, handlers, intake_options, journal_options, rules, sinks, start},
 };
@@ -28,6 +30,7 @@ const LAST_COMMIT: Duration = Duration::from_secs(2);
 pub struct Dispatcher {
     /// First, so that nobody asks for what is being dropped.
     control: Option<Server>,
+    admin: Option<Admin>,
     observer: Option<Observer>,
     running: Arc<Running>,
     local_addr: SocketAddr,
@@ -56,6 +59,7 @@ impl Dispatcher {
             StartError(config.finding("intake.listen", what))
         })?;
         let observe = observing::listener(&config).map_err(StartError)?;
+        let admin = admin::listener(&config).map_err(StartError)?;
         let journal = Journal::open(journal_options(&config))
             .map_err(|err| StartError(config.finding("journal.path", err.to_string())))?;
         keep_places(&config, &journal).map_err(|err| StartError(config.finding("journal.path", err.to_string())))?;
@@ -86,6 +90,7 @@ impl Dispatcher {
             .map_err(StartError)?;
         let live = Live {
             listen: local_addr.to_string(),
+            admin: admin.as_ref().and_then(|listener| listener.local_addr().ok()).map(|addr| addr.to_string()),
             since: Timestamp::now(),
             deciders,
             apps: Arc::new(move || apps_of(&counted)),
@@ -94,12 +99,23 @@ impl Dispatcher {
         };
         let operations =
             Operations::new(journal.clone(), Some(pipeline.handle()), setup(&of_setup, Some(live.clone())));
-        running.tell(operations.clone(), live);
-        let control = Server::start(&path, operations).inspect_err(|err| {
+        let audit = Audit::new(of_setup.audit_path());
+        let admission = Admission::new(admin::options(&of_setup));
+        running.tell(Control {
+            operations: operations.clone(),
+            live,
+            audit: audit.clone(),
+            admission: admission.clone(),
+        });
+        let admin = admin
+            .map(|listener| admin::start(&of_setup, listener, admission, operations.clone(), audit.clone()))
+            .transpose()
+            .map_err(StartError)?;
+        let control = Server::start(&path, operations, audit).inspect_err(|err| {
             let socket = socket_path(&path);
             warn!(%err, socket = %socket.display(), "the command line cannot ask this dispatcher; all else works");
         });
-        Ok(Dispatcher { control: control.ok(), observer, running, local_addr, counters, pipeline, journal })
+        Ok(Dispatcher { control: control.ok(), admin, observer, running, local_addr, counters, pipeline, journal })
     }
 
     /// Goes by this configuration from now on, without a restart: apps, tokens, limits, handlers, sinks, decisions. Requests
@@ -128,6 +144,12 @@ impl Dispatcher {
     #[must_use]
     pub fn observe_addr(&self) -> Option<SocketAddr> {
         self.observer.as_ref().map(Observer::local_addr)
+    }
+
+    /// Where it can be asked and steered, if `[admin] listen` says so.
+    #[must_use]
+    pub fn admin_addr(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(Admin::local_addr)
     }
 
     /// Those that decide.
@@ -164,10 +186,10 @@ impl Dispatcher {
         self.running.deciders().drain(left.saturating_sub(LAST_COMMIT) / 2).await;
         let left = until.saturating_duration_since(Instant::now());
         self.pipeline.drain(left.saturating_sub(LAST_COMMIT)).await;
-        let (journal, control, observer) = (self.journal, self.control, self.observer);
+        let (journal, control, admin, observer) = (self.journal, self.control, self.admin, self.observer);
         // Closing waits for the last commit, which is a matter of the disk. Until then it can be asked how it is.
         let closed = tokio::task::spawn_blocking(move || {
-            drop((control, observer));
+            drop((control, admin, observer));
             journal.close();
         });
         let closed = closed.await;

@@ -11,7 +11,7 @@ use std::{
 };
 
 use dispatcher_config::{Config, Finding, Findings, contents_of};
-use dispatcher_control::{Live, NotReloaded, Operations, Reloaded, Steering};
+use dispatcher_control::{Admission, Audit, Live, NotReloaded, Operations, Reloaded, Steering};
 use dispatcher_core::{Registry, TimeSpan, Timestamp};
 use dispatcher_decider::Deciders;
 use dispatcher_intake::Intake;
@@ -22,6 +22,7 @@ use tokio::time::sleep;
 use tracing::{error, info, warn};
 
 use crate::{
+    admin,
     dispatcher::keep_places,
     logging,
     setup::setup,
@@ -50,7 +51,7 @@ pub(crate) struct Running {
     /// Held while a configuration is read and applied, so that the one that was read last is the one that counts.
     turn: Mutex<()>,
     /// What is told to those who ask, once there is somebody who answers them.
-    told: Mutex<Option<(Operations, Live)>>,
+    control: Mutex<Option<Control>>,
     /// What stood in the files when they were last read.
     seen: AtomicU64,
     /// Why what was last read does not count, if it does not.
@@ -64,6 +65,15 @@ pub(crate) struct Counts {
     invalid: AtomicU64,
     failed: AtomicU64,
     last: AtomicI64, // In milliseconds of the epoch.
+}
+
+/// What those who ask are answered by.
+#[derive(Clone)]
+pub(crate) struct Control {
+    pub(crate) operations: Operations,
+    pub(crate) live: Live,
+    pub(crate) audit: Audit,
+    pub(crate) admission: Admission,
 }
 
 /// What counts now.
@@ -100,7 +110,7 @@ impl Running {
             started: config.clone(),
             now: Mutex::new(Now { config, deciders }),
             turn: Mutex::default(),
-            told: Mutex::default(),
+            control: Mutex::default(),
             seen: AtomicU64::new(seen),
             trouble: Mutex::default(),
             counts: Arc::new(Counts::new()),
@@ -108,8 +118,8 @@ impl Running {
     }
 
     /// Has these told what changes.
-    pub(crate) fn tell(&self, operations: Operations, live: Live) {
-        *lock(&self.told) = Some((operations, live));
+    pub(crate) fn tell(&self, control: Control) {
+        *lock(&self.control) = Some(control);
     }
 
     pub(crate) fn deciders(&self) -> Deciders {
@@ -184,6 +194,11 @@ impl Running {
         // What needs a restart stays as it was started, for all who ask as well.
         config.journal = started.journal.clone();
         config.intake.listen = started.intake.listen;
+        if config.admin.listen != started.admin.listen {
+            // What is right for another address may be plain HTTP, and wrong for the one that is still listened on.
+            config.admin.listen = started.admin.listen;
+            config.admin_tls = before.config.admin_tls.clone();
+        }
         let within = config.intake.answer_within.get();
         let failed = |what: &str, err: &dyn fmt::Display| ReloadError::Failed(format!("{what}: {err}"));
         let stopping = || ReloadError::Failed("the dispatcher is stopping".to_owned());
@@ -207,9 +222,12 @@ impl Running {
                 .apply(handlers(&config), sinks(&config))
                 .map_err(|err| failed("handlers and sinks", &err))?;
             // From here on nothing fails but what is stopping. Who is a shadow is one before it is asked.
-            let told = lock(&self.told).clone();
-            let replaced = told.map(|(operations, live)| {
-                operations.replace(setup(&config, Some(Live { deciders: successor.clone(), ..live })))
+            let control = lock(&self.control).clone();
+            let replaced = control.map(|control| {
+                control.audit.replace(config.audit_path());
+                control.admission.replace(admin::options(&config));
+                let live = Live { deciders: successor.clone(), ..control.live };
+                control.operations.replace(setup(&config, Some(live)))
             });
             if !matches!(replaced, Some(Ok(()))) {
                 successor.cast_shadows(&shadows);
@@ -355,7 +373,8 @@ fn look(path: &Path, files: &[PathBuf]) -> u64 {
 /// The keys that are others than at the start, and count only after the next.
 fn needs_restart(started: &Config, config: &Config) -> Vec<String> {
     let of_start = |key: &String| {
-        key.starts_with("journal.") || ["intake.listen", "log.format", "observe.listen"].contains(&key.as_str())
+        key.starts_with("journal.")
+            || ["admin.listen", "intake.listen", "log.format", "observe.listen"].contains(&key.as_str())
     };
     let mut keys: Vec<String> = config.changed_since(started).into_iter().filter(of_start).collect();
     let threads = intake_options(started).needs_restart(&intake_options(config));

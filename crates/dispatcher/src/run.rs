@@ -10,7 +10,8 @@ use tracing::{error, info, warn};
 
 use crate::{
     Dispatcher, Plugins, bundled,
-    cli::{Cli, ConfigFile, Verb},
+    cli::{Asked, Cli, ConfigFile, Verb},
+    command::{access::Place, remote::Remote},
     listing, logging,
     reload::{self, Source},
     screen, send,
@@ -62,19 +63,22 @@ pub fn run(plugins: Plugins) -> ExitCode {
                 ExitCode::FAILURE
             }
         },
-        Some(Verb::Status(args)) => ask(args.config(), &registry, |config| args.run(config)),
-        Some(Verb::Callbacks(args)) => ask(args.config(), &registry, |config| args.run(config)),
-        Some(Verb::Events(args)) => ask(args.config(), &registry, |config| args.run(config)),
-        Some(Verb::Show(args)) => ask(args.config(), &registry, |config| args.run(config)),
-        Some(Verb::DeadLetters(args)) => ask(args.config(), &registry, |config| args.run(config)),
-        Some(Verb::Replay(args)) => ask(args.config(), &registry, |config| args.run(config)),
-        Some(Verb::Handlers(args)) => ask(args.config(), &registry, |config| args.run(config)),
-        Some(Verb::Backtest(args)) => ask(args.config(), &registry, |config| args.run(config)),
-        Some(Verb::Sinks(args)) => ask(args.config(), &registry, |config| args.run(config)),
-        Some(Verb::Consumers(args)) => ask(args.config(), &registry, |config| args.run(config)),
-        Some(Verb::Reload(args)) => ask(args.config(), &registry, |config| args.run(config)),
-        Some(Verb::LogLevel(args)) => ask(args.config(), &registry, |config| args.run(config)),
-        Some(Verb::Journal(args)) => ask(args.config(), &registry, |config| args.run(config)),
+        Some(Verb::Status(args)) => ask(args.asked(), &registry, |place| args.run(place)),
+        Some(Verb::Callbacks(args)) => ask(args.asked(), &registry, |place| args.run(place)),
+        Some(Verb::Events(args)) => ask(args.asked(), &registry, |place| args.run(place)),
+        Some(Verb::Show(args)) => ask(args.asked(), &registry, |place| args.run(place)),
+        Some(Verb::DeadLetters(args)) => ask(args.asked(), &registry, |place| args.run(place)),
+        Some(Verb::Replay(args)) => ask(args.asked(), &registry, |place| args.run(place)),
+        Some(Verb::Handlers(args)) => ask(args.asked(), &registry, |place| args.run(place)),
+        Some(Verb::Backtest(args)) => match configured(&args.asked().config, &registry) {
+            Ok(config) => ask(args.asked(), &registry, |place| args.run(&config, place)),
+            Err(code) => code,
+        },
+        Some(Verb::Sinks(args)) => ask(args.asked(), &registry, |place| args.run(place)),
+        Some(Verb::Consumers(args)) => ask(args.asked(), &registry, |place| args.run(place)),
+        Some(Verb::Reload(args)) => ask(args.asked(), &registry, |place| args.run(place)),
+        Some(Verb::LogLevel(args)) => ask(args.asked(), &registry, |place| args.run(place)),
+        Some(Verb::Journal(args)) => ask(args.asked(), &registry, |place| args.run(place)),
     }
 }
 
@@ -85,18 +89,26 @@ fn program_name() -> String {
     name.unwrap_or("dispatcher").to_owned()
 }
 
-/// Asks the dispatcher of this configuration, or its journal.
-fn ask(file: &ConfigFile, registry: &Registry, run: impl FnOnce(Config) -> Result<ExitCode, String>) -> ExitCode {
-    let config = match Config::load(&file.config, registry) {
-        Ok(config) => config,
-        Err(findings) => {
-            complain(&findings);
-            return ExitCode::from(EX_CONFIG);
-        }
+/// Asks the dispatcher elsewhere, or that of the configuration, or its journal.
+fn ask(asked: &Asked, registry: &Registry, run: impl FnOnce(Place) -> Result<ExitCode, String>) -> ExitCode {
+    let asked = match Remote::wanted(asked.admin.as_deref()) {
+        Ok(Some(remote)) => run(Place::There(remote)),
+        Ok(None) => match configured(&asked.config, registry) {
+            Ok(config) => run(Place::Here(Box::new(config))),
+            Err(code) => return code,
+        },
+        Err(message) => Err(message),
     };
-    run(config).unwrap_or_else(|message| {
+    asked.unwrap_or_else(|message| {
         complain(&message);
         ExitCode::FAILURE
+    })
+}
+
+fn configured(file: &ConfigFile, registry: &Registry) -> Result<Config, ExitCode> {
+    Config::load(&file.config, registry).map_err(|findings| {
+        complain(&findings);
+        ExitCode::from(EX_CONFIG)
     })
 }
 

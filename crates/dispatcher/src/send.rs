@@ -26,7 +26,8 @@ pub(crate) fn send(args: &cli::Send, registry: &Registry) -> Result<bool, String
         .build()
         .map_err(|err| format!("cannot start: {err}"))?;
     runtime.block_on(async {
-        let client = client(&target).map_err(|err| format!("cannot start a client: {err}"))?;
+        let client = client(&target.url).and_then(|client| Ok(client.build()?));
+        let client = client.map_err(|err| format!("cannot start a client: {err}"))?;
         let (mut n_ok, mut n_refused) = (0_u64, 0_u64);
         for nth in 0..args.count {
             let body = body.nth(nth);
@@ -48,17 +49,17 @@ pub(crate) fn send(args: &cli::Send, registry: &Registry) -> Result<bool, String
     })
 }
 
-/// A client that goes where it is told: no proxy from the environment, no redirects. The system's certificates are read
+/// The makings of a client that goes where it is told: no proxy from the environment, no redirects. The system's certificates are read
 /// only where they are used; a machine that has none is no obstacle otherwise.
-fn client(target: &Target) -> Result<reqwest::Client, Box<dyn std::error::Error + Send + Sync>> {
+pub(crate) fn client(url: &str) -> Result<reqwest::ClientBuilder, Box<dyn std::error::Error + Send + Sync>> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let tls = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-    let tls = match target.url.starts_with("https:") {
+    let tls = match url.starts_with("https:") {
         true => tls.with_platform_verifier()?,
         false => tls.with_root_certificates(rustls::RootCertStore::empty()),
     };
     let builder = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
-    Ok(builder.tls_backend_preconfigured(tls.with_no_client_auth()).build()?)
+    Ok(builder.tls_backend_preconfigured(tls.with_no_client_auth()))
 }
 
 async fn post(
@@ -87,7 +88,7 @@ async fn post(
 }
 
 /// The innermost cause says what happened; what is around it only says that it happened while sending.
-fn innermost(err: &dyn std::error::Error) -> String {
+pub(crate) fn innermost(err: &dyn std::error::Error) -> String {
     let mut cause = err;
     while let Some(inner) = cause.source() {
         cause = inner;

@@ -11,7 +11,7 @@ use dispatcher_control::{Answer, Asker, Client, Done, Gone, Operations, Request,
 use dispatcher_journal::{Journal, JournalOptions, OpenError};
 use dispatcher_pipeline::{Pipeline, PipelineHandle};
 
-use super::screen::Screen;
+use super::{remote::Remote, screen::Screen};
 use crate::{setup, wiring};
 
 /// How long a replay that nobody waits for any more may take to end what is under way.
@@ -19,6 +19,15 @@ const DRAIN: Duration = Duration::from_secs(5);
 
 /// How long is waited for a dispatcher that has the journal and does not answer yet: it is starting, or stopping.
 const STARTING: Duration = Duration::from_secs(2);
+
+/// Where is asked.
+#[derive(Clone)]
+pub(crate) enum Place {
+    /// The dispatcher of this configuration, or its journal.
+    Here(Box<Config>),
+    /// A dispatcher elsewhere.
+    There(Remote),
+}
 
 /// What a request needs when no dispatcher runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,8 +65,8 @@ impl Outcome {
 ///
 /// # Errors
 /// There is no journal, it cannot be opened, or the dispatcher that has it does not answer: what to do is in the message.
-pub(crate) fn ask(config: Config, request: &Request, needs: Needs, screen: &mut Screen<'_>) -> Result<Outcome, String> {
-    ask_with(config, request, needs, &mut |answer| screen.take(answer))
+pub(crate) fn ask(place: Place, request: &Request, needs: Needs, screen: &mut Screen<'_>) -> Result<Outcome, String> {
+    ask_with(place, request, needs, &mut |answer| screen.take(answer))
 }
 
 /// Asks, and passes the answers on until `take` says that it was enough.
@@ -65,7 +74,7 @@ pub(crate) fn ask(config: Config, request: &Request, needs: Needs, screen: &mut 
 /// # Errors
 /// As [`ask`].
 pub(crate) fn ask_with(
-    config: Config,
+    place: Place,
     request: &Request,
     needs: Needs,
     take: &mut dyn FnMut(&Answer) -> bool,
@@ -78,6 +87,13 @@ pub(crate) fn ask_with(
             outcome.done = Some(done);
         }
         goes_on
+    };
+    let config = match place {
+        Place::Here(config) => config,
+        Place::There(remote) => {
+            remote.ask(request, hand)?;
+            return Ok(Outcome { is_running: true, ..outcome });
+        }
     };
     let journal = match reach(&config)? {
         Way::Running(client) => {
