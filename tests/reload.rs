@@ -325,6 +325,35 @@ async fn a_watched_file_is_followed_through_links_and_so_are_the_files_it_names(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_steers_needs_no_more_of_the_file_than_where_the_journal_is() {
+    let folder = TempDir::new().unwrap();
+    let (_process, _) = start(folder.path(), FORWARD);
+    let write = |text: String| fs::write(folder.path().join("dispatcher.toml"), text).unwrap();
+    // Wrong, with a secret that cannot be read, and no TOML towards its end.
+    write(whole(FORWARD).replace("[\"a-token\"]", "[{ file = \"none\" }]") + "\n[sinks.more\n");
+    for args in
+        [&["status"][..], &["log-level", "debug"], &["sinks", "pause", "archive"], &["sinks", "resume", "archive"]]
+    {
+        let output = run(folder.path(), args);
+        assert_eq!(output.status.code(), Some(0), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    let output = run(folder.path(), &["reload"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(78), "{said}");
+    assert!(said.contains("dispatcher.toml:") && said.contains("nothing has changed"), "{said}");
+
+    // The dispatcher keeps its journal, which is found where it is.
+    write(whole(FORWARD).replace("\"journal.db\"", "\"other.db\""));
+    let output = run(folder.path(), &["reload"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.code() == Some(1) && said.contains("--journal names it"), "{said}");
+    let output = run(folder.path(), &["reload", "--json", "--journal", "journal.db"]);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let reloaded: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(reloaded["needs_restart"], serde_json::json!(["journal.path"]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_shorter_watch_counts_at_once() {
     let folder = TempDir::new().unwrap();
     let watched =

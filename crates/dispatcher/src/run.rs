@@ -11,7 +11,10 @@ use tracing::{error, info, warn};
 use crate::{
     Dispatcher, Plugins, bundled,
     cli::{Asked, Cli, ConfigFile, Verb},
-    command::{access::Place, remote::Remote},
+    command::{
+        access::{self, Place},
+        remote::Remote,
+    },
     listing, logging,
     reload::{self, Source},
     screen, send,
@@ -89,13 +92,23 @@ fn program_name() -> String {
     name.unwrap_or("dispatcher").to_owned()
 }
 
-/// Asks the dispatcher elsewhere, or that of the configuration, or its journal.
+/// Asks the dispatcher elsewhere, or the one that has the journal open, whatever its configuration says by now, or the
+/// journal.
 fn ask(asked: &Asked, registry: &Registry, run: impl FnOnce(Place) -> Result<ExitCode, String>) -> ExitCode {
-    let asked = match Remote::wanted(asked.admin.as_deref()) {
+    let remote = if asked.journal.is_some() { Ok(None) } else { Remote::wanted(asked.admin.as_deref()) };
+    let asked = match remote {
         Ok(Some(remote)) => run(Place::There(remote)),
-        Ok(None) => match configured(&asked.config, registry) {
-            Ok(config) => run(Place::Here(Box::new(config))),
-            Err(code) => return code,
+        Ok(None) => match access::beside(asked) {
+            Some(place) => run(place),
+            None => match configured(&asked.config, registry) {
+                Ok(mut config) => {
+                    if let Some(journal) = &asked.journal {
+                        config.journal.path.clone_from(journal);
+                    }
+                    run(Place::Here(Box::new(config)))
+                }
+                Err(code) => return code,
+            },
         },
         Err(message) => Err(message),
     };
