@@ -11,7 +11,6 @@ use std::{
 use dispatcher_core::{ByteSize, CheckContext, Command, CommandPattern, Registry, Takes, TimeSpan, Timestamp};
 use dispatcher_tls::Tls;
 use serde_json::{Map, Value};
-use sha2::{Digest as _, Sha256};
 
 use crate::{
     AdminSection, AppSection, AuditFile, CommandRule, DefaultDecision, Finding, Findings, HandlerInstance,
@@ -19,6 +18,7 @@ use crate::{
     SinkInstance, TlsSection, decide,
     decode::{self, suggest},
     fingerprint::{contents_of, fingerprint, secret_files, stand_in},
+    glimpse::digest,
     key_path::KeyPath,
     plugins,
     sections::CommandSection,
@@ -151,8 +151,7 @@ impl Config {
         let (findings, places) = source.into_findings();
         match config {
             Some(config) if findings.errors.is_empty() => {
-                let sha256 = Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect();
-                Ok(Config { sha256, warnings: findings.warnings, places: Some(places), ..config })
+                Ok(Config { sha256: digest(text), warnings: findings.warnings, places: Some(places), ..config })
             }
             _ => Err(findings),
         }

@@ -45,6 +45,9 @@ pub struct Intake {
     threads: Vec<JoinHandle<()>>,
 }
 
+/// What an intake can [go by](Intake::go_by).
+pub struct Prepared(Rules);
+
 /// How a drain went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DrainReport {
@@ -131,11 +134,30 @@ impl Intake {
         commands: Vec<CommandRule>,
         deciders: Deciders,
     ) -> Result<(), StartError> {
-        let rules = Rules::new(options, apps, commands, deciders, self.workers.len())?;
+        self.go_by(self.prepare(options, apps, commands, deciders)?);
+        Ok(())
+    }
+
+    /// The same in two steps, of which only this one can fail, and only [`go_by`](Intake::go_by) changes something.
+    ///
+    /// # Errors
+    /// When the settings contradict each other.
+    pub fn prepare(
+        &self,
+        options: IntakeOptions,
+        apps: Vec<IntakeApp>,
+        commands: Vec<CommandRule>,
+        deciders: Deciders,
+    ) -> Result<Prepared, StartError> {
+        Ok(Prepared(Rules::new(options, apps, commands, deciders, self.workers.len())?))
+    }
+
+    /// Goes by what was prepared, as [`replace`](Intake::replace) says.
+    pub fn go_by(&self, prepared: Prepared) {
+        let Prepared(rules) = prepared;
         self.workers.iter().for_each(|worker| worker.replace(rules.clone()));
         self.places.replace(&rules.options);
         self.counters.set_tls(rules.options.tls.as_ref());
-        Ok(())
     }
 
     /// The address that it answers on.

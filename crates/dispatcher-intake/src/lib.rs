@@ -36,6 +36,6 @@ mod worker;
 pub use app_counts::{AppCount, CallbackOutcome, CommandCount};
 pub use counters::{Counters, Outcome, Road};
 pub use files::raise_file_limit;
-pub use intake::{DrainReport, Intake, StartError};
+pub use intake::{DrainReport, Intake, Prepared, StartError};
 pub use options::{CommandRule, IntakeApp, IntakeOptions, JournalRule, PathRule, SignaturePolicy, WhenNotDurable};
 pub use refusal::Refusal;

@@ -93,7 +93,7 @@ pub(crate) struct Worker {
     started: Instant,
     now: AtomicU64,           // Milliseconds since `started`, as of the last look at the clocks.
     n_in_flight: AtomicUsize, // Callbacks that are being answered.
-    // Locked when a connection comes or goes and at each look, by this worker's thread alone.
+    // Locked when a connection comes or goes and at each look, by this worker's thread alone but for orders to all.
     connections: Mutex<HashMap<u64, Arc<Connection>>>,
     emptied: Notify,
 }
@@ -148,9 +148,14 @@ impl Worker {
         self.rules.load_full()
     }
 
-    /// Gives whatever begins from now on other rules.
+    /// Gives whatever begins from now on other rules. Where those want TLS and the last did not, who is connected without it
+    /// may finish the request that is there, and has to come again.
     pub(crate) fn replace(&self, rules: Rules) {
+        let begins_tls = rules.tls.is_some() && self.rules.load().tls.is_none();
         self.rules.store(Arc::new(rules.counted_in(&self.tally)));
+        if begins_tls {
+            self.order(Order::Finish);
+        }
     }
 
     /// The time, in milliseconds, as of the last look at the clocks.

@@ -47,7 +47,7 @@ pub(crate) struct ConfigFile {
     pub(crate) config: PathBuf,
 }
 
-/// Asked dispatcher is asked.
+/// Whom a command asks.
 #[derive(Debug, Args)]
 pub(crate) struct Asked {
     #[command(flatten)]
@@ -57,6 +57,12 @@ pub(crate) struct Asked {
     /// The variable DISPATCHER_ADMIN_URL says the same. A token that opens it is taken from DISPATCHER_ADMIN_TOKEN.
     #[arg(long, value_name = "URL")]
     pub(crate) admin: Option<String>,
+    /// Ask the dispatcher that has this journal open, or read the journal itself, whatever --config says of it
+    ///
+    /// A dispatcher that runs keeps the journal that it was started with, and is found by it: where journal.path is another by
+    /// now, or the file cannot be read here, this says where it is.
+    #[arg(long, value_name = "FILE", conflicts_with = "admin")]
+    pub(crate) journal: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -74,9 +74,10 @@ impl Dispatcher {
         let within = config.intake.answer_within.get();
         let deciders = Deciders::start(deciders(&config), &default_decisions(&config), within)
             .map_err(|err| StartError(config.finding("handlers", format!("cannot start the deciders: {err}"))))?;
-        let shadows = cast_shadows(&deciders, &journal)
-            .map_err(|err| StartError(config.finding("journal.path", err.to_string())))?;
-        for (handler, until) in shadows {
+        let shadows = journal.shadows().map_err(|err| StartError(config.finding("journal.path", err.to_string())))?;
+        deciders.cast_shadows(&shadows);
+        let decides = |name: &str| deciders.status().iter().any(|decider| decider.name == name);
+        for (handler, until) in shadows.iter().filter(|(handler, _)| decides(handler)) {
             info!(handler, %until, "is a shadow for a while: it is asked after the answer, and does not count");
         }
         let (options, apps, rules) = (intake_options(&config), apps(&config), rules(&config));
@@ -128,7 +129,7 @@ impl Dispatcher {
     /// is. Blocks, for some seconds at most: call it on a thread that may.
     ///
     /// # Errors
-    /// Nothing has changed.
+    /// Nothing has changed, or the dispatcher is stopping.
     pub fn reload(&self, config: Config) -> Result<Reloaded, ReloadError> {
         self.running.apply(config)
     }
@@ -228,13 +229,6 @@ impl fmt::Display for StartError {
 }
 
 impl std::error::Error for StartError {}
-
-/// Makes shadows of the handlers of which someone said so, for as long as they said; returns those.
-pub(crate) fn cast_shadows(deciders: &Deciders, journal: &Journal) -> Result<Vec<(String, Timestamp)>, JournalError> {
-    let mut shadows = journal.shadows()?;
-    shadows.retain(|(handler, until)| deciders.set_shadow(handler, Some(*until)));
-    Ok(shadows)
-}
 
 /// What came from the apps that are configured, by name.
 fn apps_of(counters: &Counters) -> Vec<AppView> {

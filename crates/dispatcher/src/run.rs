@@ -11,7 +11,10 @@ use tracing::{error, info, warn};
 use crate::{
     Dispatcher, Plugins, bundled,
     cli::{Asked, Cli, ConfigFile, Verb},
-    command::{access::Place, remote::Remote},
+    command::{
+        access::{self, Place},
+        remote::Remote,
+    },
     listing, logging, panics,
     reload::{self, Source},
     screen, send,
@@ -89,13 +92,23 @@ fn program_name() -> String {
     name.unwrap_or("dispatcher").to_owned()
 }
 
-/// Asks the dispatcher elsewhere, or that of the configuration, or its journal.
+/// Asks the dispatcher elsewhere, or the one that has the journal open, whatever its configuration says by now, or the
+/// journal.
 fn ask(asked: &Asked, registry: &Registry, run: impl FnOnce(Place) -> Result<ExitCode, String>) -> ExitCode {
-    let asked = match Remote::wanted(asked.admin.as_deref()) {
+    let remote = if asked.journal.is_some() { Ok(None) } else { Remote::wanted(asked.admin.as_deref()) };
+    let asked = match remote {
         Ok(Some(remote)) => run(Place::There(remote)),
-        Ok(None) => match configured(&asked.config, registry) {
-            Ok(config) => run(Place::Here(Box::new(config))),
-            Err(code) => return code,
+        Ok(None) => match access::beside(asked) {
+            Some(place) => run(place),
+            None => match configured(&asked.config, registry) {
+                Ok(mut config) => {
+                    if let Some(journal) = &asked.journal {
+                        config.journal.path.clone_from(journal);
+                    }
+                    run(Place::Here(Box::new(config)))
+                }
+                Err(code) => return code,
+            },
         },
         Err(message) => Err(message),
     };
@@ -161,7 +174,7 @@ fn serve(path: &Path, registry: &Registry) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    runtime.block_on(async {
+    let code = runtime.block_on(async {
         // Before anything is opened: a signal that comes early is not lost.
         let listening = Signals::new().and_then(|signals| Ok((signals, signal(SignalKind::hangup())?)));
         let (mut signals, mut hangups) = match listening {
@@ -204,17 +217,23 @@ fn serve(path: &Path, registry: &Registry) -> ExitCode {
         watching.abort();
         info!(signal, "stopping: finishing what is under way");
         service.stopping();
+        let mut drain = Box::pin(dispatcher.drain());
         tokio::select! {
             never = &mut alive => match never {},
-            is_clean = dispatcher.drain() => {
+            is_clean = &mut drain => {
                 if is_clean { ExitCode::SUCCESS } else { ExitCode::FAILURE }
             }
             signal = signals.next() => {
                 warn!(signal, "stopped without waiting; what was acknowledged is in the journal");
+                // To drop what it holds is to wait for threads, of which one may wait for a disk that hangs.
+                std::mem::forget(drain);
                 ExitCode::FAILURE
             }
         }
-    })
+    });
+    // Whoever still reads a file of a disk that hangs keeps nobody from ending.
+    runtime.shutdown_background();
+    code
 }
 
 /// SIGINT and SIGTERM.

@@ -257,6 +257,20 @@ fn certificates_are_replaced_without_dropping_a_connection() {
     assert!(running.intake.counters().certificate_expires().is_some_and(|expires| expires > 32_000_000_000));
 }
 
+#[test]
+fn who_is_connected_without_tls_goes_when_it_is_switched_on() {
+    let (pki, setup) = (Pki::new(), Setup::new());
+    let (mut options, apps) = (setup.options.clone(), setup.apps.clone());
+    let running = setup.start();
+    let mut open = Client::connect(running.address());
+    open.ask(post(&signed(AFTER), BODY)).assert_ok();
+    options.tls = Some(pki.files(None).load().unwrap());
+    let deciders = Deciders::start(vec![], &[], Duration::from_secs(1)).unwrap();
+    running.intake.replace(options, apps, vec![], deciders).unwrap();
+    open.wait_for_close();
+    Client::connect_tls(running.address(), pki.client(BOTH, None)).ask(post(&signed(AFTER), BODY)).assert_ok();
+}
+
 /// What `openssl s_client` gets for a callback: everything it writes.
 fn openssl(address: SocketAddr, pki: &Pki, args: &[&str]) -> String {
     let mut command = Command::new("openssl");

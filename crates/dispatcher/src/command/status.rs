@@ -35,10 +35,7 @@ impl Status {
 
     pub(crate) fn run(&self, place: Place) -> Result<ExitCode, String> {
         // Of a dispatcher elsewhere, the file is not here.
-        let sha256 = match &place {
-            Place::Here(config) => Some(config.sha256.clone()),
-            Place::There(_) => None,
-        };
+        let sha256 = place.sha256();
         let mut screen = Screen::with(false, |answer| match answer {
             Answer::Status(status) if self.json => vec![text::json_pretty(status)],
             Answer::Status(status) => lines(status, sha256.as_deref()),
