@@ -31,6 +31,10 @@ use crate::{
 /// Longer than anyone waits, and short enough to be added to a time.
 const LONGEST_DRAIN: Duration = Duration::from_secs(365 * 24 * 3600);
 
+/// How many connections may wait to be accepted, unless the system allows fewer (`net.core.somaxconn`). The standard library
+/// asks for 128: a burst of more, as after an outage, would be let down for a second and longer.
+const QUEUE: i32 = 4096;
+
 /// A running intake. Dropped without [`drain`](Intake::drain), it stops accepting and cuts its connections, without
 /// waiting for any.
 pub struct Intake {
@@ -70,6 +74,7 @@ impl Intake {
     ) -> Result<Intake, StartError> {
         let local_addr = listener.local_addr()?;
         listener.set_nonblocking(true)?;
+        rustix::net::listen(&listener, QUEUE).map_err(io::Error::from)?;
         let n_threads = options.threads.max(1);
         let (places, tls) = (Arc::new(Places::new(&options)), options.tls.clone());
         let rules = Rules::new(options, apps, commands, deciders, n_threads)?;
