@@ -43,6 +43,7 @@ fn the_configuration_at_the_root_is_fine() {
         })
         .collect();
     let text = switched_on.join("\n").replace("${DISPATCHER_TOKEN}", "token");
+    let text = text.replace("${DISPATCHER_ADMIN_TOKEN}", "a-token-of-thirty-two-characters");
     let (code, said) = check_in(folder.path(), &text);
     assert_eq!(code, Some(0), "{said}\nin:\n{text}");
 }
@@ -151,6 +152,16 @@ fn a_missing_file_is_named() {
         String::from_utf8(output.stderr).unwrap(),
         "no.toml: cannot read the configuration: No such file or directory (os error 2); name another file with --config\n"
     );
+}
+
+#[test]
+fn no_wait_is_shorter_than_anybody_needs() {
+    check(
+        &format!("[intake]\nheader_within = \"500us\"\n{APP}"),
+        78,
+        "dispatcher.toml:2: intake.header_within: too short for anybody; write \"100ms\" or more, or leave this key out",
+    );
+    check(&format!("[intake]\nidle = \"100ms\"\n{APP}"), 0, "");
 }
 
 #[test]

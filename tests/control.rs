@@ -175,7 +175,8 @@ async fn callbacks_and_events_are_listed_searched_and_shown() {
         fails(folder, &["callbacks"], 1),
         format!(
             "{}: there is no journal; the first `dispatcher run` makes it. A relative path in the configuration starts at the \
-             working directory; --config names another configuration\n",
+             working directory; --config names another configuration. A dispatcher that was started when journal.path was another \
+             keeps that: --journal names it\n",
             folder.join("journal.db").display()
         )
     );

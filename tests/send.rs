@@ -2,7 +2,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic, in its helpers as well")]
 
-use std::{fs, process::Command};
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    process::{Command, Stdio},
+};
 
 use dispatcher_testkit::Process;
 use tempfile::TempDir;
@@ -81,4 +85,42 @@ fn nobody_listening_is_said_plainly() {
         said,
         format!("cannot reach {url}: Connection refused (os error 111); is the dispatcher running there?")
     );
+}
+
+#[test]
+fn an_intake_with_a_certificate_of_its_own_is_reached_with_ca() {
+    let folder = TempDir::new().unwrap();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap().self_signed(&key).unwrap();
+    let config = "[intake]\nlisten = \"127.0.0.1:0\"\ntls = { cert = \"cert.pem\", key = \"key.pem\" }\n[[apps]]\nsdk_app_id = \
+                  1400000001\nname = \"main\"\ntokens = [\"a-token\"]\n[log]\nformat = \"human\"\n";
+    for (file, text) in [
+        ("cert.pem", certificate.pem()),
+        ("key.pem", key.serialize_pem()),
+        ("dispatcher.toml", config.to_owned()),
+        ("empty.pem", String::new()),
+    ] {
+        fs::write(folder.path().join(file), text).unwrap();
+    }
+    let mut command = Command::new(DISPATCHER);
+    command.current_dir(folder.path()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    let screen = BufReader::new(child.stdout.take().unwrap());
+    let words = screen.lines().map_while(Result::ok).filter_map(|line| {
+        let url = line.split_whitespace().find(|word| word.starts_with("https://"));
+        url.map(|url| url.trim_end_matches(',').to_owned())
+    });
+    let url = { words }.next();
+    let said = url.map(|url| {
+        let command = "Group.CallbackAfterGroupFull";
+        [&["--ca", "cert.pem"][..], &[], &["--ca", "empty.pem"], &["--ca", "nowhere.pem"]]
+            .map(|args| send(&folder, &url, &[&[command], args].concat()))
+    });
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let [trusted, unknown, empty, missing] = said.expect("it says where it listens");
+    assert_eq!(trusted, (Some(0), format!("200 OK: {}", tencent_chat::OK)));
+    assert_eq!(unknown.0, Some(1), "{unknown:?}");
+    assert!(empty.1.starts_with("--ca empty.pem: no certificate is in it"), "{empty:?}");
+    assert!(missing.1.starts_with("--ca nowhere.pem: "), "{missing:?}");
 }

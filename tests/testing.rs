@@ -177,11 +177,69 @@ expect.events = []
 t.toml:3: asked elsewhere: ok
     note: moderation contacts others and is not run; say what it answers: [test.answers.moderation]
 t.toml:8: presence: ok
-    note: this command is not stored, so no handler makes events of it
+    note: this command is not stored, so no events are made of it
 2 passed, 0 failed
 ",
         0,
     );
+}
+
+#[test]
+fn a_decision_that_is_not_stored_makes_no_events() {
+    let folder = TempDir::new().unwrap();
+    let rule = "[commands.\"C2C.CallbackBeforeSendMsg\"]\njournal = \"never\"\n";
+    let words = "[handlers.words]\ntype = \"word-filter\"\nwords = [\"spam\"]\n";
+    for (rules, events) in [("", "[{ handler = \"words\", sinks = [\"console\"] }]"), (rule, "[]")] {
+        let configuration = format!(
+            "[[apps]]\nsdk_app_id = 1\nname = \"main\"\nsignature = \"off\"\n{rules}\n{words}sinks = [\"console\"]\n\
+             emit = [\"refused\"]\n[sinks.console]\ntype = \"log\"\n"
+        );
+        fs::write(folder.path().join("dispatcher.toml"), configuration).unwrap();
+        let case = format!(
+            "[[test]]\nname = \"refused\"\ncommand = \"C2C.CallbackBeforeSendMsg\"\n\
+             sample = {{ MsgBody = [{{ MsgType = \"TIMTextElem\", MsgContent = {{ Text = \"spam\" }} }}] }}\n\
+             expect = {{ decision = \"refused\", events = {events} }}\n"
+        );
+        fs::write(folder.path().join("t.toml"), case).unwrap();
+        let output = Command::new(DISPATCHER).args(["test", "t.toml"]).current_dir(folder.path()).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+    }
+}
+
+#[test]
+fn what_only_the_machine_in_production_has_is_not_asked_for() {
+    let folder = TempDir::new().unwrap();
+    let configuration = r#"
+[intake]
+tls = { cert = "/nowhere/at/all/cert.pem", key = "/nowhere/at/all/key.pem" }
+
+[[apps]]
+sdk_app_id = 1
+name = "main"
+tokens = [{ file = "/nowhere/at/all/token" }]
+
+[journal]
+path = "/etc/passwd/journal.db"
+
+[handlers.forward]
+sinks = ["archive"]
+
+[sinks.archive]
+type = "file"
+path = "/nowhere/at/all/events.jsonl"
+"#;
+    fs::write(folder.path().join("dispatcher.toml"), configuration).unwrap();
+    let case = "[[test]]\nname = \"full\"\ncommand = \"Group.CallbackAfterGroupFull\"\n\
+                expect.events = [{ sinks = [\"archive\"] }]\n";
+    fs::write(folder.path().join("t.toml"), case).unwrap();
+    let output = Command::new(DISPATCHER).args(["test", "t.toml"]).current_dir(folder.path()).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    // A start needs all of it.
+    let output = Command::new(DISPATCHER).arg("check").current_dir(folder.path()).output().unwrap();
+    let complaints = String::from_utf8(output.stderr).unwrap();
+    for key in ["intake.tls.cert", "intake.tls.key", "apps[0].tokens", "journal.path", "sinks.archive.path"] {
+        assert!(complaints.contains(key), "{key} is not in:\n{complaints}");
+    }
 }
 
 #[test]

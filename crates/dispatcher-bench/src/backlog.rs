@@ -95,6 +95,7 @@ async fn send(server: &Server, archive: &mut Archive, progress: &mut Progress, n
         warmup: Span::requests(0),
         measured: Span::requests(n_events),
         rate: None,
+        too_much: false,
     };
     let mut process = LoadProcess::start(&plan, cli)?;
     process.warm().await?;

@@ -35,7 +35,8 @@ pub(crate) struct Cli {
     /// Callbacks per second at which `dead-sink` measures how long the intake takes
     #[arg(long, value_name = "N", default_value_t = 5_000.0, value_parser = rate)]
     pub(crate) rate: f64,
-    /// How long deciders misbehave in `decide-hang`; half as long in `decide-blocked`, with and without the one that does
+    /// How long deciders misbehave in `decide-hang`, and `overload` lasts; half as long in `decide-blocked` and `slow-clients`,
+    /// with and without what troubles
     #[arg(long, value_name = "S", default_value_t = 60.0, value_parser = seconds)]
     pub(crate) trouble: f64,
     /// In `reopen`, drop the whole system's page cache before every second start (root only)

@@ -94,7 +94,15 @@ async fn load(
     cli: &Cli,
 ) -> Result<Part> {
     let parts = traffic::Part::all(Kind::AttributesChanged);
-    let plan = LoadPlan { address: server.address, connections: cli.connections[0], parts, warmup, measured, rate };
+    let plan = LoadPlan {
+        address: server.address,
+        connections: cli.connections[0],
+        parts,
+        warmup,
+        measured,
+        rate,
+        too_much: false,
+    };
     let n_lines = archive.count()?; // All there will be of earlier loads.
     let mut process = LoadProcess::start(&plan, cli)?;
     let warm = process.warm().await?;

@@ -75,6 +75,7 @@ async fn measure_server(server: &Server, cli: &Cli) -> Result<Values> {
         warmup: Span::requests(0),
         measured: Span::seconds(cli.trouble / 2.0),
         rate: Some(RATE),
+        too_much: false,
     };
     let mut process = LoadProcess::start(&plan, cli)?;
     process.warm().await?;

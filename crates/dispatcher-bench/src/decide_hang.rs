@@ -99,6 +99,7 @@ async fn load(server: &Server, cli: &Cli) -> Result<(Load, Values)> {
         warmup: Span::requests(0),
         measured: Span::seconds(cli.trouble),
         rate: Some(RATE),
+        too_much: false,
     };
     let mut process = LoadProcess::start(&plan, cli)?;
     process.warm().await?;

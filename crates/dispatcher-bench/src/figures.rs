@@ -27,6 +27,19 @@ pub(crate) const DECIDED_P50_MS: &str = "decided_p50_ms";
 pub(crate) const DECIDED_P99_MS: &str = "decided_p99_ms";
 pub(crate) const ACCEPTED_P50_MS: &str = "accepted_p50_ms";
 pub(crate) const ACCEPTED_P99_MS: &str = "accepted_p99_ms";
+/// The longest time that a slow client held a place.
+pub(crate) const HELD_SECONDS: &str = "held_seconds";
+/// How many slow clients were there at the end.
+pub(crate) const SLOW_OPEN: &str = "slow_open";
+/// Callbacks per second that it took when as many came as it could answer.
+pub(crate) const SUSTAINED: &str = "sustained";
+/// Callbacks per second that were answered under overload, however.
+pub(crate) const OFFERED: &str = "offered";
+/// After callbacks answered OK, and refused, under overload, per second.
+pub(crate) const ACCEPTED: &str = "accepted";
+pub(crate) const REFUSED: &str = "refused";
+/// Acknowledged callbacks that are not in the journal.
+pub(crate) const LOST: &str = "lost";
 /// With the page cache as the killed process left it.
 pub(crate) const WARM_SECONDS: &str = "warm_seconds";
 /// With the page cache dropped.
@@ -96,7 +109,7 @@ use Comparison::{Difference, Itself, Ratio};
 const IN_TIME: Option<Bar> = Some(AtMost(1_550.0));
 
 /// Figures whose worst counts over all rounds: what may never be, and memory, which was once taken.
-const WORST: &[&str] = &[PEAK_RSS_MIB, LONGEST_MS, HUNG_LONGEST_MS, HUNG_OTHERWISE, UNDECIDED];
+const WORST: &[&str] = &[PEAK_RSS_MIB, LONGEST_MS, HUNG_LONGEST_MS, HUNG_OTHERWISE, UNDECIDED, HELD_SECONDS, LOST];
 
 type Spec = (&'static str, &'static str, Comparison, Option<Bar>);
 
@@ -152,6 +165,30 @@ fn specs(scenario: Scenario) -> &'static [Spec] {
             (HUNG_OTHERWISE, "the blocked one's callers: answers not the default", Itself, Some(AtMost(0.0))),
             (HUNG_LONGEST_MS, "their longest wait, ms", Itself, IN_TIME),
             (PEAK_RSS_MIB, "peak RSS MiB", Itself, None),
+        ],
+        Scenario::SlowClients => &[
+            (ACCEPTED_P99_MS, "after callbacks, p99 ms", Ratio, Some(AtMost(1.5))),
+            (ACCEPTED_P99_MS, "after callbacks, p99 ms", Difference, Some(AtMost(5.0))),
+            (ACCEPTED_P50_MS, "after callbacks, p50 ms", Ratio, None),
+            (DECIDED_P99_MS, "before callbacks, p99 ms", Ratio, Some(AtMost(1.5))),
+            (DECIDED_P99_MS, "before callbacks, p99 ms", Difference, Some(AtMost(5.0))),
+            (DECIDED_P50_MS, "before callbacks, p50 ms", Ratio, None),
+            // Ten seconds is the longest limit, from when the server has accepted the connection.
+            (HELD_SECONDS, "longest that a slow one held a place, s", Itself, Some(AtMost(11.0))),
+            (SLOW_OPEN, "slow clients at the end", Itself, None),
+            (PEAK_RSS_MIB, "peak RSS MiB", Itself, None),
+        ],
+        Scenario::Overload => &[
+            (SUSTAINED, "callbacks/s it can take", Itself, None),
+            (OFFERED, "callbacks/s answered, refusals included", Itself, None),
+            (ACCEPTED, "answered OK/s", Itself, None),
+            (REFUSED, "refused/s", Itself, None),
+            (LOST, "acknowledged and not in the journal", Itself, Some(AtMost(0.0))),
+            (LONGEST_MS, "longest decision by the dispatcher's clock, ms", Itself, IN_TIME),
+            (PEAK_RSS_MIB, "peak RSS MiB", Itself, Some(AtMost(128.0))),
+            (ACCEPTED_P99_MS, "p99 ms from two seconds after, beside before", Ratio, Some(AtMost(1.5))),
+            (ACCEPTED_P99_MS, "p99 ms from two seconds after, beside before", Difference, Some(AtMost(5.0))),
+            (ACCEPTED_P50_MS, "p50 ms, the same", Ratio, None),
         ],
         scenario => {
             debug_assert!(scenario.is_of_intake(), "those have a table of their own");

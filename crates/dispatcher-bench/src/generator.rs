@@ -23,11 +23,14 @@ const STALLED_AFTER: Duration = Duration::from_secs(10);
 
 /// Open connections, and the requests that go over them.
 pub(crate) struct Generator {
+    address: SocketAddr,
     poll: Poll,
     events: Events,
     received: Vec<u8>,
     connections: Vec<Connection>,
     requests: Requests,
+    /// Whether refusals are answers too.
+    too_much: bool,
 }
 
 /// What comes next.
@@ -43,6 +46,9 @@ struct Connection {
     part: usize,
     due: Instant,
     waits_since: Instant,
+    is_busy: bool,    // A request is under way.
+    is_refused: bool, // The last one was.
+    is_closed: bool,
     answer: Vec<u8>, // What has arrived of an answer that is not complete yet.
 }
 
@@ -52,31 +58,25 @@ pub(crate) struct Answers {
 }
 
 pub(crate) struct PartAnswers {
-    /// In nanoseconds.
+    /// Of those that got an OK, in nanoseconds.
     pub(crate) waits: Histogram<u64>,
     /// From when a request was due.
     pub(crate) longest: Duration,
     /// How many are not what this part ought to get, and the first of them.
     pub(crate) unexpected: u64,
+    pub(crate) refused: u64,
     pub(crate) example: Option<String>,
 }
 
 impl Generator {
-    /// Opens the connections.
-    pub(crate) fn connect(address: SocketAddr, n_connections: usize, parts: &[Part]) -> Result<Self> {
+    /// Opens the connections. With `too_much`, refusals count, and do not end it.
+    pub(crate) fn connect(address: SocketAddr, n_connections: usize, parts: &[Part], too_much: bool) -> Result<Self> {
         let poll = Poll::new()?;
-        let connections = (0..n_connections).map(|idx| -> Result<Connection> {
-            let stream = std::net::TcpStream::connect(address).context("cannot connect")?;
-            stream.set_nodelay(true)?;
-            stream.set_nonblocking(true)?;
-            let mut stream = TcpStream::from_std(stream);
-            poll.registry().register(&mut stream, Token(idx), Interest::READABLE)?;
-            let now = Instant::now();
-            Ok(Connection { stream, part: 0, due: now, waits_since: now, answer: Vec::new() })
-        });
+        let connections = (0..n_connections).map(|idx| Connection::open(address, idx, &poll));
         let connections = connections.collect::<Result<_>>()?;
         let (events, received) = (Events::with_capacity(n_connections), vec![0; 16 * 1024]);
-        Ok(Self { poll, events, received, connections, requests: Requests::new(&address.to_string(), parts) })
+        let requests = Requests::new(&address.to_string(), parts);
+        Ok(Self { address, poll, events, received, connections, requests, too_much })
     }
 
     /// Keeps one request under way on each connection for `span`, and reads what is still under way after it.
@@ -88,7 +88,7 @@ impl Generator {
         let mut n_sent = 0;
         for connection in self.connections.iter_mut().take(usize::try_from(span.requests).unwrap_or(usize::MAX)) {
             let now = Instant::now();
-            connection.send(&mut self.requests, now, now)?;
+            connection.send(&mut self.requests, now, now, self.too_much)?;
             n_sent += 1;
         }
         let mut n_under_way = n_sent;
@@ -99,7 +99,7 @@ impl Generator {
                 let (now, connection) = (Instant::now(), &mut self.connections[idx]);
                 answers.count(connection, now);
                 if now < until && n_sent < span.requests {
-                    connection.send(&mut self.requests, now, now)?;
+                    connection.send(&mut self.requests, now, now, self.too_much)?;
                     n_sent += 1;
                 } else {
                     n_under_way -= 1;
@@ -118,21 +118,24 @@ impl Generator {
         let mut answers = Answers::none(self.requests.replies.len());
         let mut answered = Vec::with_capacity(self.connections.len());
         let mut idle: VecDeque<usize> = (0..self.connections.len()).collect();
-        let n_requests = ((span.seconds * rate) as u64).min(span.requests);
+        let mut n_requests = ((span.seconds * rate) as u64).min(span.requests);
         let (mut n_sent, mut n_answered, mut n_kept_waiting) = (0, 0, 0);
         let began = Instant::now();
         let due_at = |nth: u64| began + Duration::from_secs_f64(nth as f64 / rate);
-        let n_due_at = |now: Instant| (((now - began).as_secs_f64() * rate) as u64 + 1).min(n_requests);
+        let n_due_at = |now: Instant| ((now - began).as_secs_f64() * rate) as u64 + 1;
         let mut heard_at = began;
         while n_answered < n_requests {
             let now = Instant::now();
-            let n_due = n_due_at(now);
+            if self.too_much && now - began > span.time() {
+                n_requests = n_sent;
+            }
+            let n_due = n_due_at(now).min(n_requests);
             while n_sent < n_due
                 && let Some(idx) = idle.pop_front()
             {
                 let due = due_at(n_sent);
                 let since = if n_sent < n_kept_waiting { due } else { now };
-                self.connections[idx].send(&mut self.requests, due, since)?;
+                self.connections[idx].send(&mut self.requests, due, since, self.too_much)?;
                 n_sent += 1;
             }
             let has_next = n_sent < n_requests && !idle.is_empty();
@@ -145,7 +148,7 @@ impl Generator {
             let silence = now - heard_at;
             ensure!(silence < STALLED_AFTER, "no answer to any of {} requests for {silence:?}", n_sent - n_answered);
             if idle.is_empty() {
-                n_kept_waiting = n_due_at(now); // Up to now there was no connection for what was due.
+                n_kept_waiting = n_due_at(now).min(n_requests); // Up to now there was no connection for what was due.
             }
             for idx in answered.drain(..) {
                 answers.count(&self.connections[idx], now);
@@ -169,8 +172,11 @@ impl Generator {
             let connection = &mut self.connections[idx];
             let part = connection.part;
             let mut look = |body: &[u8]| answers.look(part, body, self.requests.replies[part].as_deref());
-            if connection.read(&mut self.received, &mut look)? {
+            if connection.read(&mut self.received, self.too_much, &mut look)? {
                 answered.push(idx);
+            }
+            if connection.is_closed {
+                connection.open_again(self.address, idx, &self.poll)?;
             }
         }
         Ok(!self.events.is_empty())
@@ -198,7 +204,8 @@ impl Requests {
 
 impl Answers {
     fn none(n_parts: usize) -> Self {
-        let none = || PartAnswers { waits: no_waits(), longest: Duration::ZERO, unexpected: 0, example: None };
+        let none =
+            || PartAnswers { waits: no_waits(), longest: Duration::ZERO, unexpected: 0, refused: 0, example: None };
         Self { parts: (0..n_parts).map(|_| none()).collect() }
     }
 
@@ -215,8 +222,12 @@ impl Answers {
 
     fn count(&mut self, connection: &Connection, now: Instant) {
         let part = &mut self.parts[connection.part];
-        part.waits.saturating_record((now - connection.waits_since).as_nanos() as u64);
         part.longest = part.longest.max(now - connection.due);
+        if connection.is_refused {
+            part.refused += 1;
+            return;
+        }
+        part.waits.saturating_record((now - connection.waits_since).as_nanos() as u64);
     }
 
     fn look(&mut self, part: usize, body: &[u8], expected: Option<&str>) {
@@ -234,49 +245,119 @@ fn no_waits() -> Histogram<u64> {
 }
 
 impl Connection {
-    fn send(&mut self, requests: &mut Requests, due: Instant, waits_since: Instant) -> Result<()> {
-        let (part, request) = requests.next();
-        (self.part, self.due, self.waits_since) = (part, due, waits_since);
-        // With one small request under way, the socket's buffer always has room for it.
-        let n_sent = self.stream.write(request).context("cannot send a request")?;
-        ensure!(n_sent == request.len(), "sent only {n_sent} of {} bytes", request.len());
+    fn open(address: SocketAddr, idx: usize, poll: &Poll) -> Result<Self> {
+        let stream = std::net::TcpStream::connect(address).context("cannot connect")?;
+        stream.set_nodelay(true)?;
+        stream.set_nonblocking(true)?;
+        let mut stream = TcpStream::from_std(stream);
+        poll.registry().register(&mut stream, Token(idx), Interest::READABLE)?;
+        let now = Instant::now();
+        let (part, due, waits_since, answer) = (0, now, now, Vec::new());
+        Ok(Self { stream, part, due, waits_since, is_busy: false, is_refused: false, is_closed: false, answer })
+    }
+
+    /// Another stream in the place of the one that the server closed.
+    fn open_again(&mut self, address: SocketAddr, idx: usize, poll: &Poll) -> Result<()> {
+        let Self { stream, .. } = Self::open(address, idx, poll)?;
+        (self.stream, self.is_closed) = (stream, false);
+        self.answer.clear();
         Ok(())
     }
 
+    fn send(&mut self, requests: &mut Requests, due: Instant, waits_since: Instant, too_much: bool) -> Result<()> {
+        let (part, request) = requests.next();
+        (self.part, self.due, self.waits_since) = (part, due, waits_since);
+        (self.is_busy, self.is_refused) = (true, false);
+        // With one small request under way, the socket's buffer always has room for it.
+        match self.stream.write(request) {
+            // What was closed meanwhile is heard of when it is read.
+            Err(_) if too_much => Ok(()),
+            n_sent => {
+                let n_sent = n_sent.context("cannot send a request")?;
+                ensure!(n_sent == request.len(), "sent only {n_sent} of {} bytes", request.len());
+                Ok(())
+            }
+        }
+    }
+
     /// Reads once, which is enough: the poll is edge-triggered, and whatever arrives later wakes it again. Says whether
-    /// the answer is complete; its body is then given to `look`.
-    fn read(&mut self, received: &mut [u8], look: &mut impl FnMut(&[u8])) -> Result<bool> {
+    /// the answer is complete; its body is then given to `look`, unless it is a refusal.
+    fn read(&mut self, received: &mut [u8], too_much: bool, look: &mut impl FnMut(&[u8])) -> Result<bool> {
         let n_read = match self.stream.read(received) {
             Err(err) if err.kind() == ErrorKind::WouldBlock => return Ok(false),
+            Err(_) if too_much => 0,
             n_read => n_read.context("cannot read an answer")?,
         };
-        ensure!(n_read > 0, "the server closed a connection");
+        if n_read == 0 {
+            ensure!(too_much, "the server closed a connection");
+            (self.is_closed, self.is_refused) = (true, self.is_busy);
+            return Ok(std::mem::take(&mut self.is_busy));
+        }
         if self.answer.is_empty()
-            && let Some(body) = body_of(&received[..n_read])?
+            && let Some(answer) = whole(&received[..n_read])?
         {
-            look(body);
+            self.take(&answer, too_much, look)?;
             return Ok(true);
         }
         self.answer.extend_from_slice(&received[..n_read]);
-        let Some(body) = body_of(&self.answer)? else { return Ok(false) };
-        look(body);
-        self.answer.clear();
-        Ok(true)
+        let so_far = std::mem::take(&mut self.answer);
+        let is_whole = match whole(&so_far)? {
+            Some(answer) => {
+                self.take(&answer, too_much, look)?;
+                true
+            }
+            None => false,
+        };
+        self.answer = so_far;
+        if is_whole {
+            self.answer.clear();
+        }
+        Ok(is_whole)
+    }
+
+    fn take(&mut self, answer: &Whole<'_>, too_much: bool, look: &mut impl FnMut(&[u8])) -> Result<()> {
+        self.is_busy = false;
+        self.is_refused = too_much && !answer.is_ok();
+        if !self.is_refused {
+            look(answer.ok()?);
+        }
+        Ok(())
     }
 }
 
-/// The body of `answer`, if that is a whole response. Fails unless it is a 200 that says OK.
-pub(crate) fn body_of(answer: &[u8]) -> Result<Option<&[u8]>> {
+/// A whole response.
+struct Whole<'a> {
+    answer: &'a [u8],
+    body: &'a [u8],
+}
+
+impl<'a> Whole<'a> {
+    fn is_ok(&self) -> bool {
+        self.answer.starts_with(b"HTTP/1.1 200 ") && memmem::find(self.body, br#""ActionStatus":"OK""#).is_some()
+    }
+
+    /// Its body. Fails unless it is a 200 that says OK.
+    fn ok(&self) -> Result<&'a [u8]> {
+        ensure!(self.is_ok(), "not an OK: {}", printable(self.answer));
+        Ok(self.body)
+    }
+}
+
+/// `answer`, if that is a whole response.
+fn whole(answer: &[u8]) -> Result<Option<Whole<'_>>> {
     let Some(head_len) = memmem::find(answer, b"\r\n\r\n").map(|at| at + 4) else { return Ok(None) };
     let (head, body) = answer.split_at(head_len);
     let Some(content_length) = content_length(head) else { bail!("no content-length: {}", printable(answer)) };
     if body.len() < content_length {
         return Ok(None);
     }
-    let ok = answer.starts_with(b"HTTP/1.1 200 ") && memmem::find(body, br#""ActionStatus":"OK""#).is_some();
-    ensure!(ok, "not an OK: {}", printable(answer));
     ensure!(body.len() == content_length, "more than one answer to one request: {}", printable(answer));
-    Ok(Some(body))
+    Ok(Some(Whole { answer, body }))
+}
+
+/// The body of `answer`, if that is a whole response. Fails unless it is a 200 that says OK.
+pub(crate) fn body_of(answer: &[u8]) -> Result<Option<&[u8]>> {
+    whole(answer)?.map(|answer| answer.ok()).transpose()
 }
 
 pub(crate) fn content_length(head: &[u8]) -> Option<usize> {
@@ -335,7 +416,8 @@ mod tests {
         for (n_connections, n_requests) in [(1, 0), (1, 5), (4, 8), (8, 8)] {
             for rate in [None, Some(10_000.0)] {
                 let (address, said) = server(n_connections, Duration::ZERO);
-                let mut generator = Generator::connect(address, n_connections, &Part::all(Kind::Message)).unwrap();
+                let mut generator =
+                    Generator::connect(address, n_connections, &Part::all(Kind::Message), false).unwrap();
                 let span = Span::requests(n_requests);
                 let answers = match rate {
                     None => generator.send_in_turn(span).unwrap(),
@@ -351,7 +433,7 @@ mod tests {
     #[test]
     fn a_request_that_finds_no_connection_waits_from_when_it_was_due() {
         let (address, _said) = server(1, Duration::from_millis(50));
-        let mut generator = Generator::connect(address, 1, &Part::all(Kind::Message)).unwrap();
+        let mut generator = Generator::connect(address, 1, &Part::all(Kind::Message), false).unwrap();
         // The second is due after 10 ms, and can be sent after 50.
         let answers = generator.send_at(100.0, Span::requests(2)).unwrap();
         let waits = answers.waits();
@@ -364,7 +446,7 @@ mod tests {
         let (address, _said) = server(1, Duration::ZERO);
         let part = |share, reply: &str| Part { share, reply: Some(reply.into()), ..Part::all(Kind::Message).remove(0) };
         let parts = [part(2, r#"{"ActionStatus":"OK"}"#), part(1, r#"{"ActionStatus":"OK","ErrorCode":1}"#)];
-        let mut generator = Generator::connect(address, 1, &parts).unwrap();
+        let mut generator = Generator::connect(address, 1, &parts, false).unwrap();
         let answers = generator.send_in_turn(Span::requests(30)).unwrap();
         let of_parts: Vec<_> = answers.parts.iter().map(|part| (part.waits.len(), part.unexpected)).collect();
         assert_eq!(of_parts, [(20, 0), (10, 10)]);

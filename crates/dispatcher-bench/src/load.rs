@@ -3,7 +3,7 @@
 //! Closed loop: each connection sends its next request when the answer to the former is read. Or at a fixed rate, whatever
 //! the server does: a request that finds all connections busy waits from the moment it was due. On its standard output it
 //! prints [`Warm`] once all connections are open and warmed up, waits for a line on its standard input, and prints
-//! [`Load`] when it is through. Any answer but 200 and OK ends it.
+//! [`Load`] when it is through. Any answer but 200 and OK ends it, unless the plan is too much for the server.
 
 use std::{
     io::{self, BufRead, Write},
@@ -32,6 +32,8 @@ pub(crate) struct LoadPlan {
     pub(crate) measured: Span,
     /// Requests per second; a closed loop without it.
     pub(crate) rate: Option<f64>,
+    /// More may be due than can be answered: what is due when time is over is not sent, and refusals are counted.
+    pub(crate) too_much: bool,
 }
 
 /// How long, or how many: whichever ends first.
@@ -88,13 +90,15 @@ pub(crate) struct PartLoad {
     pub(crate) longest_us: f64,
     /// Answers that are not what this part ought to get.
     pub(crate) unexpected: u64,
+    /// Answers that are no OK, and requests that got none since their connection was closed.
+    pub(crate) refused: u64,
     /// The first of them.
     pub(crate) example: Option<String>,
 }
 
 /// Runs the generator until it is through.
 pub(crate) fn run(plan: &LoadPlan) -> Result<()> {
-    let mut generator = Generator::connect(plan.address, plan.connections, &plan.parts)?;
+    let mut generator = Generator::connect(plan.address, plan.connections, &plan.parts, plan.too_much)?;
     let warm = generator.send_in_turn(plan.warmup)?;
     say(&Warm { requests: warm.requests() })?;
 
@@ -122,6 +126,7 @@ fn load(answers: &Answers, seconds: f64, cpu: Duration) -> Load {
         p99_us: us(part.waits.value_at_quantile(0.99)),
         longest_us: part.longest.as_secs_f64() * 1e6,
         unexpected: part.unexpected,
+        refused: part.refused,
         example: part.example.clone(),
     });
     Load {

@@ -103,6 +103,7 @@ async fn measure_server(
         warmup: Span::seconds(cli.warmup),
         measured: Span::seconds(seconds),
         rate: None,
+        too_much: false,
     };
     let mut process = LoadProcess::start(&plan, cli)?;
     let warm = process.warm().await?;

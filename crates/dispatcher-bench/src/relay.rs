@@ -71,6 +71,7 @@ async fn measure_server(server: &Server, receiver: &Receiver, per_second: f64, c
         warmup: callbacks(cli.warmup),
         measured: callbacks(cli.seconds),
         rate: None,
+        too_much: false,
     };
     let mut process = LoadProcess::start(&plan, cli)?;
     let warm = process.warm().await?;

@@ -70,6 +70,7 @@ impl Reopen {
             warmup: Span::seconds(cli.warmup),
             measured: Span::seconds(3600.0),
             rate: None,
+            too_much: false,
         };
         let mut process = LoadProcess::start(&plan, cli)?;
         process.warm().await?;

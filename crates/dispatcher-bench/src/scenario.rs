@@ -33,6 +33,10 @@ pub(crate) enum Scenario {
     DecideHang,
     /// A decider that blocks its thread: another decider and after callbacks, beside the same without it
     DecideBlocked,
+    /// A thousand clients that are slow in every way: what others get, beside the same without them
+    SlowClients,
+    /// Five times as many callbacks as it can take: who is answered when, and what is left of them
+    Overload,
     /// In, journal, forward, http sink, beside floor-relay; until the last one has arrived
     Relay,
     /// The same with a receiver that takes 20 ms

@@ -9,11 +9,12 @@ use crate::{
     cli::Cli,
     dead_sink, decide_blocked, decide_hang, drain,
     figures::{Trial, Values, figures, short},
-    machine,
+    machine, overload,
     programs::Programs,
     relay::{self, Relay},
     reopen::{Reopen, check_drop_caches},
     scenario::Scenario,
+    slow_clients,
 };
 
 /// What takes long to make, and is made once.
@@ -64,6 +65,14 @@ pub(crate) async fn run_trial(
         Scenario::DecideBlocked => {
             let of = |blocks| decide_blocked::measure(blocks, cli, programs);
             in_turn(beside_first, of, true, false).await?
+        }
+        Scenario::SlowClients => {
+            let of = |are_there| slow_clients::measure(are_there, cli, programs);
+            in_turn(beside_first, of, true, false).await?
+        }
+        Scenario::Overload => {
+            let (measured, before) = overload::measure(cli, programs).await?;
+            (measured, Some(before))
         }
         Scenario::DeadSink => {
             let of = |dead| dead_sink::measure(dead, cli, programs);

@@ -149,7 +149,7 @@ impl Cell {
     /// cell.
     ///
     /// # Errors
-    /// The panic's message.
+    /// What is told of the panic: its message, where that is a fixed text.
     pub async fn catch<F: Future>(future: F) -> Result<F::Output, String> {
         let mut future = pin!(future);
         poll_fn(|cx| {

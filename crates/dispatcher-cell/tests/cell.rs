@@ -22,8 +22,13 @@ async fn runs_on_threads_of_its_own() {
 #[tokio::test]
 async fn a_panic_is_an_answer_and_the_cell_goes_on() {
     let cell = Cell::open("panics", 1).unwrap();
-    let told = cell.run_for(PLENTY, async { panic!("no such {}", "group") }).await;
+    let told = cell.run_for(PLENTY, async { panic!("no such group") }).await;
     assert_eq!(told, Err::<(), _>(CellError::Panicked("no such group".into())));
+    // What was put together may quote somebody.
+    let quoted = String::from("quoted");
+    let told = cell.run_for(PLENTY, async move { panic!("no such group: {quoted}") }).await;
+    let Err::<(), _>(CellError::Panicked(told)) = told else { panic!("{told:?}") };
+    assert!(told.starts_with("its words are left out") && !told.contains("quoted"), "{told}");
     assert_eq!(cell.run(async { 7 }).await, Ok(7));
 }
 

@@ -3,20 +3,22 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs, io,
+    net::SocketAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use dispatcher_core::{ByteSize, CheckContext, Command, CommandPattern, Registry, Takes, TimeSpan};
+use dispatcher_core::{ByteSize, CheckContext, Command, CommandPattern, Registry, Takes, TimeSpan, Timestamp};
 use dispatcher_tls::Tls;
 use serde_json::{Map, Value};
-use sha2::{Digest as _, Sha256};
 
 use crate::{
-    AppSection, CommandRule, DefaultDecision, Finding, Findings, HandlerInstance, IntakeSection, JournalRule,
-    JournalSection, LogSection, ObserveSection, ReloadSection, SignaturePolicy, SinkInstance, TlsSection, decide,
+    AdminSection, AppSection, AuditFile, CommandRule, DefaultDecision, Finding, Findings, HandlerInstance,
+    IntakeSection, JournalRule, JournalSection, LogSection, ObserveSection, ReloadSection, SignaturePolicy,
+    SinkInstance, TlsSection, decide,
     decode::{self, suggest},
-    fingerprint::{contents_of, fingerprint, secret_files},
+    fingerprint::{contents_of, fingerprint, secret_files, stand_in},
+    glimpse::digest,
     key_path::KeyPath,
     plugins,
     sections::CommandSection,
@@ -29,6 +31,10 @@ const TENCENT_WAITS: Duration = Duration::from_secs(2);
 const SOONEST_ANSWER: Duration = Duration::from_millis(50);
 /// Below, the store's own log and the newest rows would be most of it.
 const SMALLEST_JOURNAL: ByteSize = ByteSize::mib(16);
+/// Below, the intake could not even look at its connections often enough.
+const SHORTEST_WAIT: TimeSpan = TimeSpan::from_millis(100);
+/// In milliseconds: time enough to renew a certificate.
+const EXPIRES_SOON: i64 = 14 * 24 * 3600 * 1000;
 const SHORTEST_WATCH: Duration = Duration::from_millis(100);
 const MAX_CONNECTIONS: usize = 1_000_000;
 /// What a callback's request needs, and more than any has.
@@ -38,6 +44,8 @@ const SMALLEST_QUERY: ByteSize = ByteSize::kib(1);
 const HEADERS: (usize, usize) = (16, 1000);
 /// Readers of JSON take no more than 127.
 const DEPTHS: (usize, usize) = (16, 127);
+/// As many as a key of 128 bits has in hexadecimal.
+const SHORTEST_TOKEN: usize = 32;
 pub(crate) const MAX_THREADS: usize = 1024;
 
 /// What `dispatcher.toml` says, checked.
@@ -59,6 +67,10 @@ pub struct Config {
     pub sinks: Vec<SinkInstance>,
     /// `[observe]`.
     pub observe: ObserveSection,
+    /// `[admin]`.
+    pub admin: AdminSection,
+    /// What `[admin] tls` names, read.
+    pub admin_tls: Option<Tls>,
     /// `[log]`.
     pub log: LogSection,
     /// `[reload]`.
@@ -102,17 +114,44 @@ impl Config {
         registry: &Registry,
         environment: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Config, Findings> {
+        Config::parse_on(Machine::This, file, text, registry, environment)
+    }
+
+    /// The same for a configuration of another machine, for who wants to try out what it does and not to run it: files of secrets
+    /// that cannot be read here stand for some secret, those of TLS are not read (`tls` is `None`), and it is no error that a
+    /// folder is missing or cannot be written to.
+    ///
+    /// # Errors
+    /// As in [`parse`](Config::parse).
+    pub fn parse_elsewhere(
+        file: &str,
+        text: &str,
+        registry: &Registry,
+        environment: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Config, Findings> {
+        Config::parse_on(Machine::Another, file, text, registry, environment)
+    }
+
+    fn parse_on(
+        machine: Machine,
+        file: &str,
+        text: &str,
+        registry: &Registry,
+        environment: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Config, Findings> {
         let (mut source, mut root) = Source::read(file, text, environment);
         // Nothing more can be said of a file that is no TOML.
         if source.n_errors() > 0 && root.is_empty() {
             return Err(source.into_findings().0);
         }
-        let config = Reader { source: &mut source, root: &mut root, registry }.config();
+        if machine == Machine::Another {
+            root.values_mut().for_each(stand_in);
+        }
+        let config = Reader { source: &mut source, root: &mut root, registry, machine }.config();
         let (findings, places) = source.into_findings();
         match config {
             Some(config) if findings.errors.is_empty() => {
-                let sha256 = Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect();
-                Ok(Config { sha256, warnings: findings.warnings, places: Some(places), ..config })
+                Ok(Config { sha256: digest(text), warnings: findings.warnings, places: Some(places), ..config })
             }
             _ => Err(findings),
         }
@@ -127,6 +166,24 @@ impl Config {
         keys.into_iter().filter(|key| new.get(*key) != old.get(*key)).cloned().collect()
     }
 
+    /// The file that admin actions are written to, if there is to be one.
+    #[must_use]
+    pub fn audit_path(&self) -> Option<PathBuf> {
+        audit_path(&self.admin, &self.journal)
+    }
+
+    /// Whether apps that do not require a signature stay on this machine, where `[intake] listen` may by now be another than
+    /// what was read: a dispatcher that runs goes on listening where it was started.
+    ///
+    /// # Errors
+    /// The apps whose callbacks anybody could make up.
+    pub fn check_signatures(&self) -> Result<(), Findings> {
+        let forgeable = forgeable(&self.intake, &self.apps).into_iter();
+        let errors: Vec<Finding> =
+            forgeable.map(|(idx, what)| self.finding(&signature_of(idx).to_string(), what)).collect();
+        if errors.is_empty() { Ok(()) } else { Err(Findings { errors, warnings: Vec::new() }) }
+    }
+
     /// What turned out wrong with `key` only when it was put to use, as a finding with file and line.
     #[must_use]
     pub fn finding(&self, key: &str, message: impl Into<String>) -> Finding {
@@ -138,13 +195,21 @@ impl Config {
     }
 }
 
-pub(crate) const SECTIONS: [&str; 9] =
-    ["apps", "commands", "handlers", "intake", "journal", "log", "observe", "reload", "sinks"];
+pub(crate) const SECTIONS: [&str; 10] =
+    ["admin", "apps", "commands", "handlers", "intake", "journal", "log", "observe", "reload", "sinks"];
+
+/// Whose configuration it is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Machine {
+    This,
+    Another,
+}
 
 struct Reader<'a> {
     source: &'a mut Source,
     root: &'a mut Map<String, Value>,
     registry: &'a Registry,
+    machine: Machine,
 }
 
 impl Reader<'_> {
@@ -164,23 +229,35 @@ impl Reader<'_> {
             self.check_reload(reload);
         }
         let observe: Option<ObserveSection> = self.section("observe");
+        let admin: Option<AdminSection> = self.section("admin");
         let intake: Option<IntakeSection> = self.section("intake");
         let apps = self.apps();
         let commands = self.commands();
         let journal: Option<JournalSection> = self.section("journal");
         let tls = intake.as_ref().and_then(|intake| {
             self.check_intake(intake, &apps);
-            self.tls(intake.tls.as_ref()?)
+            self.tls("intake", intake.tls.as_ref()?)
         });
-        if let (Some(observe), Some(intake)) = (&observe, &intake) {
-            self.check_observe(observe, intake);
+        let admin_tls = admin.as_ref().and_then(|admin| {
+            self.check_admin(admin);
+            self.tls("admin", admin.tls.as_ref()?)
+        });
+        if let (Some(observe), Some(admin), Some(intake)) = (&observe, &admin, &intake) {
+            self.check_listeners([
+                ("intake", Some(intake.listen)),
+                ("observe", observe.listen),
+                ("admin", admin.listen),
+            ]);
         }
         if let Some(journal) = &journal {
             self.check_journal_path(journal);
             self.check_retention(journal);
         }
         let made = journal.as_ref().and_then(|journal| journal.path.parent()).map(Path::to_path_buf);
-        let cx = CheckContext::new(made.into_iter().collect());
+        let cx = match self.machine {
+            Machine::This => CheckContext::new(made.into_iter().collect()),
+            Machine::Another => CheckContext::elsewhere(),
+        };
         if let Some(journal) = &journal {
             for ending in ["", "-wal", "-shm", ".lock", ".sock"] {
                 let mut file = journal.path.clone().into_os_string();
@@ -195,16 +272,20 @@ impl Reader<'_> {
         let (handlers, _) = self.instances("handlers", |source, path, name, table, registry| {
             plugins::handler(source, path, name, table, registry, &cx)
         });
+        if let (Some(admin), Some(journal)) = (&admin, &journal) {
+            self.check_audit(admin, journal, &cx);
+        }
         self.check_references(&references, &sink_names, &apps, &handlers);
         self.check_what_sinks_take(&handlers, &sinks);
         self.check_what_is_recorded(&handlers, &commands);
-        let (log, observe, reload, intake, journal) = (log?, observe?, reload?, intake?, journal?);
+        let (log, observe, admin, reload, intake, journal) = (log?, observe?, admin?, reload?, intake?, journal?);
         files.extend(handlers.iter().flat_map(|handler| handler.settings.files()));
         files.extend(sinks.iter().flat_map(|sink| sink.settings.files()));
-        if let Some(tls) = &intake.tls {
+        for (key, tls) in [("intake.tls", &intake.tls), ("admin.tls", &admin.tls)] {
+            let Some(tls) = tls else { continue };
             let of_tls: Vec<PathBuf> = [&tls.cert, &tls.key].into_iter().chain(&tls.client_ca).cloned().collect();
             // A certificate that was renewed is another, in the same file.
-            if let Some(known) = fingerprints.get_mut("intake.tls") {
+            if let Some(known) = fingerprints.get_mut(key) {
                 *known = known.wrapping_add(contents_of(of_tls.iter().map(PathBuf::as_path)));
             }
             files.extend(of_tls);
@@ -219,6 +300,8 @@ impl Reader<'_> {
             handlers,
             sinks,
             observe,
+            admin,
+            admin_tls,
             log,
             reload,
             sha256,
@@ -407,45 +490,105 @@ impl Reader<'_> {
                 self.source.error(&path.key(key), format!("write {least} to {most}, or leave this key out"));
             }
         }
-        for (key, is_zero) in [
-            ("freshness", intake.freshness.get().is_zero()),
-            ("header_within", intake.header_within.get().is_zero()),
-            ("idle", intake.idle.get().is_zero()),
-            ("body_limit", intake.body_limit.bytes() == 0),
-        ] {
+        for (key, is_zero) in
+            [("freshness", intake.freshness.get().is_zero()), ("body_limit", intake.body_limit.bytes() == 0)]
+        {
             if is_zero {
                 self.source.error(&path.key(key), "zero would refuse everything; write more, or leave this key out");
             }
         }
-        if !intake.listen.ip().is_loopback() && !intake.allow_unsigned_remote {
-            let unsigned = |app: &AppSection| app.signature != SignaturePolicy::Required;
-            for (idx, _) in apps.iter().enumerate().filter(|(_, app)| unsigned(app)) {
-                let what = format!(
-                    "anybody who reaches {} could make callbacks up; write signature = \"required\", or, if something in \
-                     front checks signatures, [intake] allow_unsigned_remote = true",
-                    intake.listen
-                );
-                let at = root().key("apps").index(idx).key("signature");
-                self.source.error(&at, what);
+        for (key, time) in [("header_within", intake.header_within), ("idle", intake.idle)] {
+            if time < SHORTEST_WAIT {
+                let what = format!("too short for anybody; write \"{SHORTEST_WAIT}\" or more, or leave this key out");
+                self.source.error(&path.key(key), what);
+            }
+        }
+        for (idx, what) in forgeable(intake, apps) {
+            self.source.error(&signature_of(idx), what);
+        }
+    }
+
+    /// Each for those that it is for.
+    fn check_listeners(&mut self, listeners: [(&str, Option<SocketAddr>); 3]) {
+        for (nth, (section, listen)) in listeners.iter().enumerate() {
+            let Some(listen) = listen.filter(|listen| listen.port() != 0) else { continue };
+            if let Some((earlier, _)) = listeners[..nth].iter().find(|(_, other)| *other == Some(listen)) {
+                let what = format!("is [{earlier}] listen as well, which is for others; write another port");
+                self.source.error(&root().key(section).key("listen"), what);
             }
         }
     }
 
-    fn check_observe(&mut self, observe: &ObserveSection, intake: &IntakeSection) {
-        let Some(listen) = observe.listen.filter(|listen| listen.port() != 0) else { return };
-        if listen == intake.listen {
-            let what = "is [intake] listen as well, where strangers get in; write another port";
-            self.source.error(&root().key("observe").key("listen"), what);
+    fn check_admin(&mut self, admin: &AdminSection) {
+        let path = root().key("admin");
+        let tokens = path.key("tokens");
+        if !self.source.has_error(&tokens) {
+            match admin.tokens.len() {
+                0 if admin.listen.is_some() => {
+                    let what = "nobody would get in; write tokens = [\"${DISPATCHER_ADMIN_TOKEN}\"], with what \
+                                `openssl rand -hex 32` makes in that variable";
+                    self.source.error(&tokens, what);
+                }
+                0..=2 => {}
+                n => {
+                    self.source.error(&tokens, format!("{n} tokens; write one, or two while one replaces the other"));
+                }
+            }
+            for (idx, token) in admin.tokens.iter().enumerate() {
+                // It travels in a header.
+                let is_plain = token.expose().bytes().all(|byte| byte.is_ascii_graphic());
+                if token.expose().len() < SHORTEST_TOKEN || !is_plain {
+                    let what = format!(
+                        "could be guessed, or cannot be sent; write at least {SHORTEST_TOKEN} letters, digits and signs of \
+                         ASCII, such as `openssl rand -hex 32` makes"
+                    );
+                    self.source.error(&tokens.index(idx), what);
+                }
+            }
+        }
+        for (idx, host) in admin.hosts.iter().enumerate() {
+            let is_host = host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:[]".contains(&byte));
+            if host.is_empty() || !is_host {
+                let what = format!(
+                    "{host:?} is not what a request says in `Host`; write a name such as \"control.example.com\", or one \
+                     with a port"
+                );
+                self.source.error(&path.key("hosts").index(idx), what);
+            }
+        }
+        let Some(listen) = admin.listen else { return };
+        if !listen.ip().to_canonical().is_loopback() && admin.tls.is_none() && !admin.allow_plain {
+            let what = format!(
+                "whoever is on the way to {listen} could read the token; write tls = {{ cert = \"…\", key = \"…\" }}, or an \
+                 address of this machine alone such as \"127.0.0.1:8081\", or, behind a proxy that speaks TLS, allow_plain \
+                 = true"
+            );
+            self.source.error(&path.key("listen"), what);
+        }
+        if listen.ip().is_unspecified() && admin.hosts.is_empty() && !self.source.has_error(&path.key("hosts")) {
+            let what = format!("nobody asks at {listen}; write the names or addresses that it is asked at");
+            self.source.error(&path.key("hosts"), what);
         }
     }
 
-    fn tls(&mut self, section: &TlsSection) -> Option<Tls> {
-        let path = root().key("intake").key("tls");
+    fn tls(&mut self, of: &str, section: &TlsSection) -> Option<Tls> {
+        let path = root().key(of).key("tls");
         if section.client_auth.is_some() && section.client_ca.is_none() {
             let what = "there is nothing to judge clients by; write client_ca = \"…\" too, or leave this key out";
             self.source.error(&path.key("client_auth"), what);
         }
+        if self.machine == Machine::Another {
+            return None;
+        }
         let loaded = section.files().load();
+        if let Ok(expires) = loaded.as_ref().map(Tls::expires)
+            && let Some(expires) = expires.and_then(|secs| i64::try_from(secs).ok()?.checked_mul(1000))
+            && expires.saturating_sub(Timestamp::now().as_millis()) < EXPIRES_SOON
+        {
+            let (cert, expires) = (&section.cert, Timestamp::from_millis(expires));
+            let what = format!("the certificate in {cert:?} expires at {expires}; renew it, and reload");
+            self.source.warn(&path.key("cert"), what);
+        }
         loaded
             .map_err(|errors| {
                 errors.into_iter().for_each(|err| self.source.error(&path.key(err.file.name()), err.message))
@@ -454,6 +597,9 @@ impl Reader<'_> {
     }
 
     fn check_journal_path(&mut self, journal: &JournalSection) {
+        if self.machine == Machine::Another {
+            return;
+        }
         let path = root().key("journal").key("path");
         if journal.path.is_dir() || journal.path.file_name().is_none() {
             let what = format!("{:?} is a folder; write a file, such as \"data/journal.db\"", journal.path);
@@ -472,6 +618,19 @@ impl Reader<'_> {
                 &path,
                 format!("may not write into {folder:?}; give this user the right to, or write another path"),
             );
+        }
+    }
+
+    fn check_audit(&mut self, admin: &AdminSection, journal: &JournalSection, cx: &CheckContext) {
+        let Some(path) = audit_path(admin, journal) else { return };
+        let key = root().key("admin").key("audit");
+        let beside = path.with_file_name(format!("{}.1", path.file_name().unwrap_or_default().display()));
+        if ![&path, &beside].into_iter().all(|file| cx.claim_file(file)) {
+            let what = format!("{path:?} may be written by something else of this configuration; write another file");
+            return self.source.error(&key, what);
+        }
+        if admin.audit.is_some() && (path.is_dir() || path.file_name().is_none()) {
+            self.source.error(&key, format!("{path:?} is a folder; write a file, such as \"data/audit.jsonl\""));
         }
     }
 
@@ -579,6 +738,24 @@ impl Reader<'_> {
     }
 }
 
+/// The apps whose callbacks anybody could make up, by their places, and what to do about it.
+fn forgeable(intake: &IntakeSection, apps: &[AppSection]) -> Vec<(usize, String)> {
+    if intake.listen.ip().is_loopback() || intake.allow_unsigned_remote {
+        return Vec::new();
+    }
+    let what = format!(
+        "anybody who reaches {} could make callbacks up; write signature = \"required\", or, if something in front checks \
+         signatures, [intake] allow_unsigned_remote = true",
+        intake.listen
+    );
+    let unsigned = apps.iter().enumerate().filter(|(_, app)| app.signature != SignaturePolicy::Required);
+    unsigned.map(|(idx, _)| (idx, what.clone())).collect()
+}
+
+fn signature_of(app: usize) -> KeyPath {
+    root().key("apps").index(app).key("signature")
+}
+
 /// Of each section but handlers and sinks, and of each key in those that are no lists.
 fn fingerprints(sections: &Map<String, Value>) -> BTreeMap<String, u64> {
     let mut fingerprints = BTreeMap::new();
@@ -617,6 +794,14 @@ impl References {
                 apps: names(section, "apps"),
             })
             .collect()
+    }
+}
+
+fn audit_path(admin: &AdminSection, journal: &JournalSection) -> Option<PathBuf> {
+    match &admin.audit {
+        None => Some(journal.path.with_file_name("audit.jsonl")),
+        Some(AuditFile::At(path)) => Some(path.clone()),
+        Some(AuditFile::Off) => None,
     }
 }
 

@@ -163,7 +163,7 @@ impl<'a> Walk<'a> {
                 members.iter().map(shown).collect()
             }
             Value::String(_) if self.source.variables(path).iter().any(|name| is_of_secret(name)) => HIDDEN.into(),
-            Value::String(text) => without_credentials(text).into(),
+            Value::String(text) => without_credentials(text, !self.source.variables(path).is_empty()).into(),
             other => other.clone(),
         }
     }
@@ -188,14 +188,22 @@ fn is_of_secret(variable: &str) -> bool {
     SECRET_NAMES.iter().any(|part| variable.contains(part))
 }
 
-/// A URL without who uses it and without its query, which may hold a token; any other text as it is.
-fn without_credentials(text: &str) -> String {
+/// A URL without what may be a credential: who uses it, its query, and what is deep in its path, as with webhooks; where a variable
+/// stands in it, all of its path. Any other text as it is.
+fn without_credentials(text: &str, has_variable: bool) -> String {
     let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    let (authority, path) = rest.split_at(end);
+    let (authority, behind) = rest.split_at(end);
     let host = authority.rsplit_once('@').map_or(authority.to_owned(), |(_, host)| format!("…@{host}"));
-    let path = path.find(['?', '#']).map_or(path.to_owned(), |at| format!("{}?…", &path[..at]));
-    format!("{scheme}://{host}{path}")
+    let path = behind.split(['?', '#']).next().unwrap_or_default();
+    let first = path.bytes().skip(1).position(|byte| byte == b'/').map_or(path, |at| &path[..=at]);
+    let shown = match () {
+        () if has_variable && path.len() > 1 => "/…".to_owned(),
+        () if first.len() + 1 < path.len() => format!("{first}/…"),
+        () => path.to_owned(),
+    };
+    let query = if path.len() < behind.len() && !shown.ends_with('…') { "?…" } else { "" };
+    format!("{scheme}://{host}{shown}{query}")
 }
 
 #[cfg(test)]
@@ -204,14 +212,21 @@ mod tests {
 
     #[test]
     fn urls_lose_what_may_be_secret() {
-        for (url, shown) in [
-            ("https://a.example/in", "https://a.example/in"),
-            ("https://u:p@a.example/in?token=1#x", "https://…@a.example/in?…"),
-            ("https://a.example?token=1", "https://a.example?…"),
-            ("data/events.jsonl", "data/events.jsonl"),
-            ("what?", "what?"),
+        for (url, has_variable, shown) in [
+            ("https://a.example/in", false, "https://a.example/in"),
+            ("https://a.example/in/", false, "https://a.example/in/"),
+            ("https://a.example/", true, "https://a.example/"),
+            ("https://u:p@a.example/in?token=1#x", false, "https://…@a.example/in?…"),
+            ("https://a.example?token=1", false, "https://a.example?…"),
+            ("https://a.example?token=1", true, "https://a.example?…"),
+            ("https://a.example/services/T0/B0/secret", false, "https://a.example/services/…"),
+            ("https://a.example/services/T0?x=1", false, "https://a.example/services/…"),
+            ("https://a.example/secret", true, "https://a.example/…"),
+            ("data/events.jsonl", false, "data/events.jsonl"),
+            ("data/events.jsonl", true, "data/events.jsonl"),
+            ("what?", false, "what?"),
         ] {
-            assert_eq!(without_credentials(url), shown);
+            assert_eq!(without_credentials(url, has_variable), shown);
         }
     }
 }

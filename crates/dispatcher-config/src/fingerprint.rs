@@ -40,14 +40,31 @@ fn hash_file(file: &Path, hasher: &mut DefaultHasher) {
 
 /// The files of the secrets in a section: `{ file = "…" }`.
 pub(crate) fn secret_files(section: &Value, files: &mut Vec<PathBuf>) {
-    match section {
-        Value::Object(table) => match table.get("file") {
-            Some(Value::String(file)) if table.len() == 1 => files.push(file.into()),
-            _ => table.values().for_each(|value| secret_files(value, files)),
-        },
-        Value::Array(values) => values.iter().for_each(|value| secret_files(value, files)),
+    match (secret_file(section), section) {
+        (Some(file), _) => files.push(file.into()),
+        (None, Value::Object(table)) => table.values().for_each(|value| secret_files(value, files)),
+        (None, Value::Array(values)) => values.iter().for_each(|value| secret_files(value, files)),
         _ => {}
     }
+}
+
+/// Puts some secret in the place of each whose file cannot be read here.
+pub(crate) fn stand_in(section: &mut Value) {
+    if let Some(file) = secret_file(section) {
+        if fs::read_to_string(file).is_err() {
+            *section = "stands for a secret that is not on this machine".into();
+        }
+        return;
+    }
+    match section {
+        Value::Object(table) => table.values_mut().for_each(stand_in),
+        Value::Array(values) => values.iter_mut().for_each(stand_in),
+        _ => {}
+    }
+}
+
+fn secret_file(value: &Value) -> Option<&str> {
+    value.as_object().filter(|table| table.len() == 1)?.get("file")?.as_str()
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod decode;
 mod effective;
 mod finding;
 mod fingerprint;
+mod glimpse;
 mod key_path;
 mod limit;
 mod plugins;
@@ -25,13 +26,14 @@ pub use decide::{DecideSettings, DefaultDecision, Emit};
 pub use effective::{EffectiveSetting, SettingOrigin, effective};
 pub use finding::{Finding, Findings};
 pub use fingerprint::contents_of;
+pub use glimpse::Glimpse;
 pub use limit::Limit;
 pub use plugins::{HandlerInstance, SinkInstance};
 pub use reference::reference;
 pub use run::{BackoffSettings, Order, RunSettings, StartAt};
 pub use schema::schema;
 pub use sections::{
-    AppSection, ClientAuth, CommandRule, DedupeSection, IntakeSection, JournalRule, JournalSection, LogFormat,
-    LogLevel, LogSection, ObserveSection, ReloadSection, SignaturePolicy, Sync, TlsSection, WhenBlocked,
-    WhenNotDurable,
+    AdminSection, AppSection, AuditFile, ClientAuth, CommandRule, DedupeSection, IntakeSection, JournalRule,
+    JournalSection, LogFormat, LogLevel, LogSection, ObserveSection, ReloadSection, SignaturePolicy, Sync, TlsSection,
+    WhenBlocked, WhenNotDurable,
 };

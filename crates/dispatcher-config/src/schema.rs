@@ -8,7 +8,7 @@ use schemars::{JsonSchema, Schema, schema_for};
 use serde_json::{Map, Value, json};
 
 use crate::{
-    AppSection, IntakeSection, JournalSection, LogSection, ObserveSection, ReloadSection,
+    AdminSection, AppSection, IntakeSection, JournalSection, LogSection, ObserveSection, ReloadSection,
     decide::DecideKeys,
     plugins::{CONSUMER_KEYS, HANDLER_LANES, HandlerKeys, SINK_BATCH, SinkKeys},
     run::RunKeys,
@@ -31,6 +31,7 @@ pub fn schema(registry: &Registry) -> Value {
         "handlers": handlers(&mut definitions, registry.handlers()),
         "sinks": sinks(&mut definitions, registry.sinks()),
         "observe": definitions.own::<ObserveSection>(),
+        "admin": definitions.own::<AdminSection>(),
         "log": definitions.own::<LogSection>(),
         "reload": definitions.own::<ReloadSection>(),
     });

@@ -100,11 +100,11 @@ impl Default for IntakeSection {
     }
 }
 
-/// `[intake] tls`: PEM files, read at start and at each reload.
+/// `tls` of `[intake]` and of `[admin]`: PEM files, read at start and at each reload.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TlsSection {
-    /// The certificate, followed by those between it and a root that Tencent knows.
+    /// The certificate, followed by those between it and a root that clients know.
     pub cert: PathBuf,
     /// Its private key, not encrypted.
     pub key: PathBuf,
@@ -319,6 +319,59 @@ pub struct ObserveSection {
     #[serde(deserialize_with = "some_socket_addr")]
     #[schemars(with = "Option<String>")]
     pub listen: Option<SocketAddr>,
+}
+
+/// `[admin]`: who may ask and steer this dispatcher over the network, and what is on record of it. On its own machine,
+/// `dispatcher status` and the like ask it through a socket, without any of this.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct AdminSection {
+    /// Address and port to be asked on, by `dispatcher --admin` and the like. Left out: nowhere.
+    #[serde(deserialize_with = "some_socket_addr")]
+    #[schemars(with = "Option<String>")]
+    pub listen: Option<SocketAddr>,
+    /// What opens it: at least 32 characters, such as `openssl rand -hex 32` makes; two while one replaces the other.
+    pub tokens: Vec<Secret>,
+    /// The names it is asked at, such as `control.example.com`, with a port or for any port; a request to another name is
+    /// refused. The address that it listens on is one in any case.
+    pub hosts: Vec<String>,
+    /// The certificate to speak TLS with. Left out: plain HTTP, for this machine alone or a proxy in front.
+    pub tls: Option<TlsSection>,
+    /// Allows plain HTTP on an address that others can reach, for a proxy in front that speaks TLS. Default false: the token
+    /// would be read on the way.
+    pub allow_plain: bool,
+    /// The file that has a line for each action that changes something or shows contents, or `false` for none. Default
+    /// `audit.jsonl` beside the journal.
+    pub audit: Option<AuditFile>,
+}
+
+/// Where admin actions are written down.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AuditFile {
+    /// In the log only.
+    Off,
+    /// In this file too.
+    At(PathBuf),
+}
+
+impl<'de> Deserialize<'de> for AuditFile {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<AuditFile, D::Error> {
+        match serde_json::Value::deserialize(deserializer)? {
+            serde_json::Value::String(path) if !path.is_empty() => Ok(AuditFile::At(path.into())),
+            serde_json::Value::Bool(false) => Ok(AuditFile::Off),
+            _ => Err(serde::de::Error::custom("write a file, such as \"data/audit.jsonl\", or false")),
+        }
+    }
+}
+
+impl JsonSchema for AuditFile {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "AuditFile".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "anyOf": [{ "type": "string", "minLength": 1 }, { "const": false }] })
+    }
 }
 
 /// `[log]`: text for people.

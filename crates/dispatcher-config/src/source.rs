@@ -145,6 +145,13 @@ impl Source {
         }
     }
 
+    /// A text with its variables replaced; `None` where that cannot be.
+    pub(crate) fn expanded(text: &str, environment: Environment<'_>) -> Option<String> {
+        let (mut source, _) = Source::read("", "", environment);
+        let expanded = source.expand(&KeyPath::default(), text, environment);
+        (source.n_errors() == 0).then_some(expanded)
+    }
+
     /// Replaces each `${VARIABLE}`; `$${` stands for `${` itself.
     fn expand(&mut self, path: &KeyPath, text: &str, environment: Environment<'_>) -> String {
         let mut expanded = String::with_capacity(text.len());

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic, in its helpers as well")]
 
-use std::time::Duration;
+use std::{fs, time::Duration};
 
 use dispatcher_config::{BackoffSettings, Config, JournalRule, Order, RunSettings, StartAt, WhenBlocked};
 use dispatcher_core::{ByteSize, Registry, TimeSpan, Timestamp};
@@ -122,4 +122,24 @@ fn the_files_of_tls_are_read_when_they_are_checked() {
     }
     let misspelt = wrong(r#"tls = { cert = "/nowhere/cert.pem", key = "/nowhere/key.pem", client_cas = "x" }"#);
     assert!(misspelt.iter().any(|line| line.contains("client_cas")), "{misspelt:?}");
+}
+
+#[test]
+fn a_certificate_that_expires_soon_or_has_is_a_warning() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name);
+    let key = rcgen::KeyPair::generate().unwrap();
+    fs::write(file("key.pem"), key.serialize_pem()).unwrap();
+    for (year, expected) in [(2021, Some("expires at 2021-01-01")), (2999, None)] {
+        let mut params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+        params.not_after = rcgen::date_time_ymd(year, 1, 1);
+        fs::write(file("cert.pem"), params.self_signed(&key).unwrap().pem()).unwrap();
+        let (cert, key) = (file("cert.pem"), file("key.pem"));
+        let config =
+            read(&format!("[intake]\ntls = {{ cert = {cert:?}, key = {key:?} }}\n[sinks.console]\ntype = \"log\"\n"));
+        let warned: Vec<_> = config.warnings.iter().filter(|warning| warning.key == "intake.tls.cert").collect();
+        assert_eq!(warned.len(), usize::from(expected.is_some()), "{warned:?}");
+        assert!(expected.is_none_or(|what| warned[0].message.contains(what)), "{warned:?}");
+    }
 }

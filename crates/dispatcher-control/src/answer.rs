@@ -75,6 +75,9 @@ pub struct CallbackView {
     /// What repeats of it share, in hexadecimal.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub identity: Option<String>,
+    /// The trace that it came with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
     /// How long its body is.
     pub body_bytes: usize,
     /// What is on record of the decisions about it. Only in lists that were asked for it.
@@ -375,6 +378,7 @@ impl CallbackView {
             phase: callback.phase().to_string(),
             key: callback.key().map(|key| key.as_ref().to_owned()),
             identity: callback.identity().map(|identity| format!("{identity:032x}")),
+            traceparent: callback.traceparent().map(str::to_owned),
             body_bytes: callback.body_bytes().len(),
             decisions: Vec::new(),
             query: contents.then(|| callback.query().to_owned()),

@@ -53,12 +53,28 @@ impl Client {
             if !line.ends_with('\n') {
                 return Err(ClientError::Ended);
             }
-            let answer: Answer = serde_json::from_str(&line).map_err(|err| ClientError::Foreign(err.to_string()))?;
-            let is_last = matches!(answer, Answer::Done(_) | Answer::Failed(_));
+            let answer = Answer::from_line(line.as_bytes())?;
+            let is_last = answer.is_last();
             if !take(answer) || is_last {
                 return Ok(());
             }
         }
+    }
+}
+
+impl Answer {
+    /// The answer in a line that a dispatcher sent.
+    ///
+    /// # Errors
+    /// It is none that this program knows.
+    pub fn from_line(line: &[u8]) -> Result<Answer, ClientError> {
+        serde_json::from_slice(line).map_err(|err| ClientError::Foreign(err.to_string()))
+    }
+
+    /// Whether none comes behind it.
+    #[must_use]
+    pub fn is_last(&self) -> bool {
+        matches!(self, Answer::Done(_) | Answer::Failed(_))
     }
 }
 

@@ -61,6 +61,8 @@ pub struct Setup {
 pub struct Live {
     /// Where it listens.
     pub listen: String,
+    /// Where it can be asked over TCP, if anywhere.
+    pub admin: Option<String>,
     /// Since when.
     pub since: Timestamp,
     /// Those that decide there.
@@ -151,15 +153,27 @@ impl Operations {
         Operations { journal, pipeline, newest: Arc::new(Mutex::new(setup.clone())), setup, shadows: Arc::default() }
     }
 
-    /// From now on this is known from the configuration. Who is being answered is answered by what was known before.
-    pub fn replace(&self, setup: Setup) {
+    /// From now on this is known from the configuration, and its deciders are shadows as the journal says: whoever asks for
+    /// one later asks it of these. Who is being answered is answered by what was known before.
+    ///
+    /// # Errors
+    /// The journal cannot be read; nothing is replaced.
+    pub fn replace(&self, setup: Setup) -> Result<(), JournalError> {
+        let _order = self.shadows.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(running) = &setup.running {
+            running.deciders.cast_shadows(&self.journal.shadows()?);
+        }
         *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(setup);
+        Ok(())
     }
 
     /// The same with what is known now.
     pub(crate) fn renewed(&self) -> Operations {
-        let setup = self.newest.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        Operations { setup, ..self.clone() }
+        Operations { setup: self.newest(), ..self.clone() }
+    }
+
+    pub(crate) fn newest(&self) -> Arc<Setup> {
+        self.newest.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Does what is asked, and tells everything to `asker`; the last answer is `Done` or `Failed`. Blocks, for long where

@@ -23,6 +23,7 @@ pub(crate) fn status(operations: &Operations, asker: &mut dyn Asker) -> Result<D
         since: running.since.into(),
         uptime_secs: Timestamp::now().since(running.since).as_secs(),
         listen: running.listen.clone(),
+        admin: running.admin.clone(),
         configuration: operations.setup.configuration.clone(),
         apps: (running.apps)(),
         longest_decision_us: Some((running.longest_decision)())

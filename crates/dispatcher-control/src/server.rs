@@ -17,8 +17,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tracing::{debug, warn};
 
 use crate::{
-    Answer, Asker, Gone, Operations,
-    socket::{Socket, is_trusted},
+    Answer, Asker, Audit, Gone, Operations, Request,
+    socket::{Socket, peer},
     wire::{MAX_REQUEST, answer_line, read_request},
 };
 
@@ -60,14 +60,14 @@ impl Server {
     /// # Errors
     /// When there can be no such socket, as in a folder with a path of more than about 100 bytes, or the system gives no
     /// thread. Without a socket the dispatcher works as ever, and the command line cannot ask it anything.
-    pub fn start(journal: &Path, operations: Operations) -> io::Result<Server> {
+    pub fn start(journal: &Path, operations: Operations, audit: Audit) -> io::Result<Server> {
         let socket = Socket::bind(journal)?;
         let shared = Arc::new(Shared { stopping: AtomicBool::new(false), connections: Mutex::default() });
         let (stop, stopped) = UnixStream::pair()?;
         let accepting = Arc::clone(&shared);
         let thread = thread::Builder::new()
             .name("control".to_owned())
-            .spawn(move || accept(&socket, &stopped, &accepting, &operations))?;
+            .spawn(move || accept(&socket, &stopped, &accepting, &operations, &audit))?;
         Ok(Server { shared, stop: Some(stop), thread: Some(thread) })
     }
 
@@ -92,7 +92,7 @@ impl Drop for Server {
 }
 
 /// Accepts until it is told to stop, and then waits for all threads.
-fn accept(socket: &Socket, stopped: &UnixStream, shared: &Arc<Shared>, operations: &Operations) {
+fn accept(socket: &Socket, stopped: &UnixStream, shared: &Arc<Shared>, operations: &Operations, audit: &Audit) {
     let mut threads: Vec<JoinHandle<()>> = Vec::new();
     while !shared.stopping.load(Ordering::Acquire) {
         if let Err(err) = wait(&[socket.listener.as_fd(), stopped.as_fd()], PollFlags::IN, None) {
@@ -111,13 +111,11 @@ fn accept(socket: &Socket, stopped: &UnixStream, shared: &Arc<Shared>, operation
             }
         };
         // A listener's mode is not inherited on Linux, and elsewhere it is.
-        if stream.set_nonblocking(false).is_err() || !is_trusted(&stream) {
-            continue;
-        }
+        let Some(actor) = peer(&stream).filter(|_| stream.set_nonblocking(false).is_ok()) else { continue };
         let Some(connection) = shared.enter(stream) else { continue };
-        let (shared, operations) = (Arc::clone(shared), operations.renewed());
+        let (shared, operations, audit) = (Arc::clone(shared), operations.renewed(), audit.clone());
         let spawned = thread::Builder::new().name("control".to_owned()).spawn(move || {
-            converse(&connection, &shared, &operations);
+            converse(&connection, &shared, |request, asker| audit.answer(actor, &operations, request, asker));
             shared.leave(&connection);
         });
         match spawned {
@@ -131,10 +129,14 @@ fn accept(socket: &Socket, stopped: &UnixStream, shared: &Arc<Shared>, operation
 }
 
 /// Reads the request, and gives the answers.
-fn converse(connection: &Arc<Connection>, shared: &Arc<Shared>, operations: &Operations) {
+fn converse(
+    connection: &Arc<Connection>,
+    shared: &Arc<Shared>,
+    answer: impl FnOnce(&Request, &mut dyn Asker) -> Result<(), Gone>,
+) {
     let mut asker = Remote { connection, shared };
     let answered = match read(&connection.stream) {
-        Ok(Ok(request)) => operations.answer(&request, &mut asker),
+        Ok(Ok(request)) => answer(&request, &mut asker),
         Ok(Err(what)) => asker.tell(Answer::Failed(what)),
         Err(_) => Err(Gone),
     };
@@ -144,7 +146,7 @@ fn converse(connection: &Arc<Connection>, shared: &Arc<Shared>, operations: &Ope
     let _ = connection.stream.shutdown(Shutdown::Both);
 }
 
-pub(crate) fn read(stream: &UnixStream) -> io::Result<Result<crate::Request, String>> {
+pub(crate) fn read(stream: &UnixStream) -> io::Result<Result<Request, String>> {
     let until = Instant::now() + REQUEST_WITHIN;
     let mut line = Vec::new();
     let mut reader = BufReader::new(stream.take(MAX_REQUEST));

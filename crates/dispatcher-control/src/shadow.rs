@@ -22,7 +22,9 @@ pub(crate) fn shadow(operations: &Operations, handler: &str, until: Option<i64>)
     }
     let _order = operations.shadows.lock().unwrap_or_else(PoisonError::into_inner);
     operations.change(Change::Shadow { handler: handler.into(), until })?;
-    let is_told = operations.setup.running.as_ref().is_some_and(|running| running.deciders.set_shadow(handler, until));
+    // Those that decide by now, should they have been replaced since this was asked.
+    let newest = operations.newest();
+    let is_told = newest.running.as_ref().is_some_and(|running| running.deciders.set_shadow(handler, until));
     let note = match until {
         _ if !decider.enabled => {
             Some(format!("{handler} is switched off in the configuration, and decides nothing now"))

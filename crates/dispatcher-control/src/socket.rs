@@ -14,7 +14,7 @@ use std::{
 
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
-use crate::socket_path;
+use crate::{audit::Actor, socket_path};
 
 /// How many connections may wait to be accepted.
 const BACKLOG: i32 = 16;
@@ -63,8 +63,9 @@ impl Drop for Socket {
     }
 }
 
-/// Whether the process at the other end is ours, or root's.
-pub(crate) fn is_trusted(stream: &UnixStream) -> bool {
-    let uid = rustix::net::sockopt::socket_peercred(stream.as_fd()).map(|credentials| credentials.uid);
-    uid.is_ok_and(|uid| uid == rustix::process::geteuid() || uid.is_root())
+/// The process at the other end, if it is ours, or root's.
+pub(crate) fn peer(stream: &UnixStream) -> Option<Actor> {
+    let peer = rustix::net::sockopt::socket_peercred(stream.as_fd()).ok()?;
+    let is_trusted = peer.uid == rustix::process::geteuid() || peer.uid.is_root();
+    is_trusted.then(|| Actor::Socket { uid: peer.uid.as_raw(), pid: peer.pid.as_raw_nonzero().get() })
 }

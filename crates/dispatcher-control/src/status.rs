@@ -37,6 +37,9 @@ pub struct Running {
     pub uptime_secs: u64,
     /// Where it listens.
     pub listen: String,
+    /// Where it can be asked over TCP, if anywhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub admin: Option<String>,
     /// SHA-256 of the configuration file as it counts, in hexadecimal.
     #[serde(default)]
     pub configuration: String,

@@ -2,6 +2,8 @@
 //!
 //! The request is `{"version": 1, "request": …}`. The version is that of the protocol: a dispatcher that speaks another one
 //! says so, and does nothing.
+//!
+//! Over HTTP the request is the body of a `POST`, and the answers are the body of its response; nothing else differs.
 
 use std::{
     ffi::OsString,
@@ -16,6 +18,9 @@ use crate::{Answer, Request};
 
 /// The protocol that this program speaks.
 const VERSION: u32 = 1;
+
+/// Where requests are posted over HTTP.
+pub const CONTROL_PATH: &str = "/control";
 
 /// The longest request, in bytes.
 pub(crate) const MAX_REQUEST: u64 = 1 << 20;
@@ -34,8 +39,11 @@ struct Line<T> {
     request: T,
 }
 
-/// A request as a line.
-pub(crate) fn request_line(request: &Request) -> io::Result<Vec<u8>> {
+/// A request as a line, as [`Admin`](crate::Admin) takes it posted to [`CONTROL_PATH`].
+///
+/// # Errors
+/// None that is known: a request is JSON.
+pub fn request_line(request: &Request) -> io::Result<Vec<u8>> {
     line(&Line { version: VERSION, request })
 }
 

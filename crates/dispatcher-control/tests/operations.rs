@@ -6,7 +6,7 @@ use std::{iter, path::PathBuf, sync::mpsc, thread, time::Duration};
 
 use bytes::Bytes;
 use dispatcher_control::{
-    Answer, Asker, Client, Configured, Done, Gone, Operations, Request, Search, Server, Setup, socket_path,
+    Answer, Asker, Audit, Client, Configured, Done, Gone, Operations, Request, Search, Server, Setup, socket_path,
 };
 use dispatcher_core::{App, Callback, CallbackId, CallbackParts, Command, NewEvent, Timestamp};
 use dispatcher_journal::{Commit, Emitted, Journal, JournalOptions, Start, Stream};
@@ -206,7 +206,7 @@ fn the_events_of_a_callback_are_found_wherever_they_are() {
 #[test]
 fn who_asks_through_the_socket_gets_the_same_and_a_stop_ends_it() {
     let place = Place::new();
-    let mut server = Server::start(&place.path(), place.operations()).unwrap();
+    let mut server = Server::start(&place.path(), place.operations(), Audit::default()).unwrap();
     let client = || Client::connect(&place.path());
     let request = Request::Callbacks(Search { contents: true, ..Search::default() });
     let mut n = 0;
@@ -233,6 +233,6 @@ fn who_asks_through_the_socket_gets_the_same_and_a_stop_ends_it() {
 fn a_path_that_is_too_long_for_a_socket_is_an_error_and_no_panic() {
     let place = Place::new();
     let long = place.folder.path().join("x".repeat(120)).join("journal.db");
-    assert!(Server::start(&long, place.operations()).is_err());
+    assert!(Server::start(&long, place.operations(), Audit::default()).is_err());
     assert!(Client::connect(&long).is_none());
 }

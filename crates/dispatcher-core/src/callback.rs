@@ -7,7 +7,7 @@ use serde::Deserialize;
 use tencent_chat::{Phase, Query};
 use uuid::Uuid;
 
-use crate::{Command, HandlerError, Timestamp};
+use crate::{Command, HandlerError, Timestamp, TraceParent};
 
 /// One SDKAppID with the name that the team gave it. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -86,7 +86,8 @@ pub struct CallbackParts {
     pub app: App,
     /// Its command.
     pub command: Command,
-    /// The raw query string, without `Sign` and `RequestTime`.
+    /// The raw query string, without `Sign` and `RequestTime`. Where the request had a trace, that is
+    /// [behind](TraceParent::behind) it.
     pub query: Arc<str>,
     /// The raw body: a JSON object in UTF-8.
     pub body: Bytes,
@@ -140,6 +141,18 @@ impl Callback {
     /// The raw query string, without `Sign` and `RequestTime`.
     #[must_use]
     pub fn query(&self) -> &str {
+        TraceParent::split(&self.parts.query).0
+    }
+
+    /// The trace that the request was part of, as the text of a `traceparent`, if it said so in that header.
+    #[must_use]
+    pub fn traceparent(&self) -> Option<&str> {
+        TraceParent::split(&self.parts.query).1
+    }
+
+    /// What [`CallbackParts::query`] was: query and trace in one, for those who store it.
+    #[must_use]
+    pub fn query_and_trace(&self) -> &str {
         &self.parts.query
     }
 
@@ -158,7 +171,7 @@ impl Callback {
     /// The raw query's parameters.
     pub(crate) fn parsed_query(&self) -> Query<'_> {
         // Intake has parsed this text once; should a stored one no longer parse, it names no client and no platform.
-        Query::parse(&self.parts.query).unwrap_or_default()
+        Query::parse(self.query()).unwrap_or_default()
     }
 
     /// The body's bytes, exactly as received.

@@ -209,6 +209,9 @@ impl Event {
             out.extend_from_slice(br#","optplatform":"#);
             write_string(out, &platform);
         }
+        if let Some(traceparent) = callback.traceparent() {
+            let _ = write!(out, r#","traceparent":"{traceparent}""#); // Hexadecimal digits and hyphens.
+        }
         if self.replay {
             out.extend_from_slice(br#","replay":true"#);
         }
@@ -267,7 +270,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::{App, CallbackId, CallbackParts, Command};
+    use crate::{App, CallbackId, CallbackParts, Command, TraceParent};
 
     fn event(body: &str, query: &str) -> Event {
         Event {
@@ -323,6 +326,18 @@ mod tests {
     }
 
     #[test]
+    fn a_trace_leaves_as_an_attribute_and_not_in_the_query() {
+        let trace = TraceParent::read(b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01").unwrap();
+        let event = event("{}", &trace.behind("SdkAppid=1400000001&OptPlatform=iOS"));
+        let mut out = Vec::new();
+        event.write_json(&mut out);
+        let got: Value = serde_json::from_slice(&out).unwrap();
+        assert_eq!((&got["traceparent"], &got["optplatform"]), (&json!(trace.as_str()), &json!("iOS")));
+        assert_eq!(event.callback.query(), "SdkAppid=1400000001&OptPlatform=iOS");
+        assert_eq!(event.callback.with_body(Bytes::from_static(b"{}")).traceparent(), Some(trace.as_str()));
+    }
+
+    #[test]
     fn what_it_does_not_have_is_left_out() {
         let mut event = event("{}", "SdkAppid=1");
         event.seq = 0;
@@ -331,7 +346,7 @@ mod tests {
         let mut out = Vec::new();
         event.write_json(&mut out);
         let got: Value = serde_json::from_slice(&out).unwrap();
-        for absent in ["sequence", "subject", "partitionkey", "clientip", "optplatform"] {
+        for absent in ["sequence", "subject", "partitionkey", "clientip", "optplatform", "traceparent"] {
             assert!(got.get(absent).is_none(), "{absent} is there: {got}");
         }
         assert_eq!(got["replay"], json!(true));

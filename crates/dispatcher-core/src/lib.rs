@@ -25,6 +25,7 @@ mod secret;
 mod settings;
 mod sink;
 mod timestamp;
+mod trace;
 mod units;
 
 pub use callback::{App, Callback, CallbackId, CallbackParts, Key};
@@ -44,4 +45,5 @@ pub use sink::{
     DeliverContext, DeliveryError, Lanes, Outcome, Outcomes, Sink, SinkConfig, SinkPlugin, SinkSettings, Takes,
 };
 pub use timestamp::Timestamp;
+pub use trace::TraceParent;
 pub use units::{ByteSize, InvalidUnit, Rate, TimeSpan};

@@ -58,7 +58,8 @@ pub(crate) struct Decider {
     /// Milliseconds of the epoch until when it is a shadow though the configuration does not say so; 0 for not.
     shadow_until: AtomicI64,
     trouble: Trouble,
-    ready: watch::Sender<bool>,
+    /// Whether the first try to open it has ended.
+    was_tried: watch::Sender<bool>,
     /// Another has taken its place: nobody keeps it open any more.
     is_retired: AtomicBool,
 }
@@ -85,14 +86,12 @@ pub enum State {
 }
 
 impl Decider {
-    /// One that may keep Tencent for `within` at most. `before`: the one of this
-    /// name whose place it takes; it goes on counting, and is a shadow for as long as that one was to be.
+    /// One that may keep Tencent for `within` at most. `before`: the one of this name whose place it takes; it goes on counting.
     pub(crate) fn new(
         instance: DeciderInstance,
         within: Duration,
         before: Option<&Decider>,
     ) -> std::io::Result<Arc<Decider>> {
-        let shadow_until = before.map_or(0, |before| before.shadow_until.load(Relaxed));
         let cells = Reopening::open(&format!("decide:{}", instance.name), instance.threads.max(1))?;
         Ok(Arc::new(Decider {
             name: instance.name.as_str().into(),
@@ -108,9 +107,9 @@ impl Decider {
             wake: Notify::new(),
             in_flight: AtomicUsize::new(0),
             late: AtomicUsize::new(0),
-            shadow_until: AtomicI64::new(shadow_until),
+            shadow_until: AtomicI64::new(0),
             trouble: Trouble::default(),
-            ready: watch::Sender::new(false),
+            was_tried: watch::Sender::new(false),
             is_retired: AtomicBool::new(false),
             instance,
         }))
@@ -246,9 +245,9 @@ impl Decider {
         self.late.load(Relaxed)
     }
 
-    /// Resolves when it was opened for the first time.
-    pub(crate) fn ready(&self) -> watch::Receiver<bool> {
-        self.ready.subscribe()
+    /// True once it is open, or could not be opened at the first try: waiting on helps nobody then.
+    pub(crate) fn was_tried(&self) -> watch::Receiver<bool> {
+        self.was_tried.subscribe()
     }
 
     /// Keeps it open: opens it, and anew after a panic or when its thread is blocked. Runs until it is off or retired.
@@ -275,6 +274,7 @@ impl Decider {
                 Err(off) => {
                     error!(handler = &*self.name, "the decider is off: {off}");
                     *self.lock() = State::Off(off.to_string());
+                    self.was_tried.send_replace(true);
                     return Err(());
                 }
             };
@@ -287,7 +287,7 @@ impl Decider {
                     if let State::Down(_) = std::mem::replace(&mut *self.lock(), State::Up) {
                         info!(handler = &*self.name, "the decider is open");
                     }
-                    self.ready.send_replace(true);
+                    self.was_tried.send_replace(true);
                     return Ok(());
                 }
                 Ok(Err(err)) => err.to_string(),
@@ -302,6 +302,7 @@ impl Decider {
             if std::mem::replace(&mut *self.lock(), news.clone()) != news {
                 warn!(handler = &*self.name, "cannot open the decider: {why}; trying again until it works");
             }
+            self.was_tried.send_replace(true);
             self.rest(wait).await;
             if self.is_retired.load(Relaxed) {
                 return Err(());

@@ -123,7 +123,7 @@ pub struct TriedOut {
 }
 
 impl Deciders {
-    /// Opens deciders, waits up to ten seconds for that, and keeps them open from then on. `within` is how long Tencent may be
+    /// Opens deciders, waits up to ten seconds until each was tried once, and keeps them open from then on. `within` is how long Tencent may be
     /// kept at most. Blocks.
     ///
     /// # Errors
@@ -138,7 +138,8 @@ impl Deciders {
     }
 
     /// Others in the place of these: who is as before goes on, open as it is; who is new or changed is opened, and waited for,
-    /// as at a start. These decide on until whoever asks them asks the others; then [`retire`](Deciders::retire) them. Blocks.
+    /// as at a start. These decide on until whoever asks them asks the others; then [`retire`](Deciders::retire) them. Who is
+    /// new is no shadow before [`cast_shadows`](Deciders::cast_shadows) says so. Blocks.
     ///
     /// # Errors
     /// When the machine gives no thread; nothing has changed then.
@@ -198,8 +199,8 @@ impl Deciders {
         let (done, opened) = std::sync::mpsc::sync_channel(1);
         ground.cell.detach(async move {
             for decider in &all {
-                let mut ready = decider.ready();
-                let _ = timeout(OPEN_WITHIN, ready.wait_for(|ready| *ready)).await;
+                let mut was_tried = decider.was_tried();
+                let _ = timeout(OPEN_WITHIN, was_tried.wait_for(|was_tried| *was_tried)).await;
             }
             let _ = done.send(());
         });
@@ -286,6 +287,14 @@ impl Deciders {
     pub fn set_shadow(&self, name: &str, until: Option<Timestamp>) -> bool {
         let decider = self.find(name);
         decider.inspect(|decider| decider.set_shadow(until)).is_some()
+    }
+
+    /// Makes shadows of these until these times, and of nobody else, unless the configuration says otherwise.
+    pub fn cast_shadows(&self, shadows: &[(String, Timestamp)]) {
+        for decider in &self.inner.deciders {
+            let until = shadows.iter().find(|(name, _)| **name == *decider.name).map(|(_, until)| *until);
+            decider.set_shadow(until);
+        }
     }
 
     /// How each fares, in the order in which they are asked.

@@ -500,6 +500,41 @@ async fn a_decider_of_other_apps_is_not_asked() {
     assert_eq!((text(&answer), answer.record.is_none()), (OK, true));
 }
 
+/// Cannot be opened at the first try.
+struct Shut(AtomicUsize);
+
+#[async_trait]
+impl HandlerSettings for Shut {
+    fn check(&self, _: &CheckContext) -> Result<(), Vec<SettingError>> {
+        Ok(())
+    }
+
+    fn forwards(&self) -> bool {
+        false
+    }
+
+    fn handles_decided(&self) -> bool {
+        true
+    }
+
+    async fn open(&self, _: &OpenContext) -> Result<Arc<dyn Handler>, OpenError> {
+        if self.0.fetch_add(1, Relaxed) == 0 {
+            return Err(OpenError::other("no such list"));
+        }
+        Ok(Arc::new(Instance(settings(|_, _| Doing::Says(None)))))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_waits_for_one_that_could_not_be_opened() {
+    let shut = DeciderInstance { settings: Arc::new(Shut(AtomicUsize::new(0))), ..says("shut", |_| None) };
+    let deciders = start(vec![shut], AMPLE);
+    assert_eq!(deciders.status()[0].state, State::Down("no such list".to_owned()), "it was not tried again yet");
+    while deciders.status()[0].state != State::Up {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_successor_goes_on_with_who_did_not_change_and_lets_the_others_finish() {
     let gate = Arc::new(tokio::sync::Semaphore::new(0));
@@ -524,8 +559,14 @@ async fn a_successor_goes_on_with_who_did_not_change_and_lets_the_others_finish(
         (vec!["added".to_owned()], vec!["slow".to_owned()], vec!["gone".to_owned()])
     );
     assert_eq!(kept_opened.load(Relaxed), 1, "it was left alone");
-    let kept = successor.status().into_iter().find(|one| one.name == "kept").unwrap();
-    assert!(kept.is_shadow, "until it was said");
+    let shadows = |deciders: &Deciders| -> Vec<String> {
+        deciders.status().into_iter().filter(|one| one.is_shadow).map(|one| one.name).collect()
+    };
+    assert_eq!(shadows(&successor), ["kept"], "until it was said");
+    successor
+        .cast_shadows(&[("added".to_owned(), Timestamp::now().after(AMPLE)), ("gone".to_owned(), Timestamp::now())]);
+    assert_eq!(shadows(&successor), ["added"], "and nobody else");
+    successor.cast_shadows(&[]);
 
     let answer = decide(&successor, C2C, AMPLE).await;
     assert_eq!(answer.result, DecisionResult::Refused);

@@ -71,16 +71,24 @@ impl Answer {
         }
     }
 
-    /// What to say of a status that points elsewhere.
+    /// What to say of a status that points elsewhere. Another path than the request's is left out: it is the receiver's, and
+    /// may quote the request in a way that cannot be told.
     #[must_use]
     pub fn redirect(&self) -> String {
         let (status, from) = (self.status.as_u16(), self.from());
         let location = self.headers.get(LOCATION).and_then(|location| location.to_str().ok());
         match location.and_then(|location| self.url.join(location).ok()) {
-            Some(to) => format!(
-                "status {status} from {from}, to {}; redirects are not followed: write the new address into `url`",
-                target::shown(&to)
-            ),
+            Some(mut to) => {
+                let is_same = to.path().trim_end_matches('/') == self.url.path().trim_end_matches('/');
+                if !is_same {
+                    to.set_path("/");
+                }
+                let more = if is_same { "" } else { "…" };
+                format!(
+                    "status {status} from {from}, to {}{more}; redirects are not followed: write the new address into `url`",
+                    target::shown(&to)
+                )
+            }
             None => format!("status {status} from {from}; redirects are not followed: write the address into `url`"),
         }
     }

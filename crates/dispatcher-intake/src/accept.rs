@@ -7,7 +7,7 @@ use std::{
     io,
     net::{SocketAddr, TcpStream},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::{
@@ -21,7 +21,7 @@ use crate::{
     Outcome,
     counters::Tally,
     places::{Places, Seat},
-    worker::{Accepted, Worker},
+    worker::{Accepted, Steady, Worker},
 };
 
 /// How long to wait after accepting failed for want of something, such as file descriptors; doubled up to the second.
@@ -59,7 +59,22 @@ pub(crate) async fn accept(listener: TcpListener, hands: Vec<Hand>, door: Door, 
 
 async fn accept_all(listener: &TcpListener, hands: &[Hand], door: &Door) {
     let mut backoff = None;
+    let (started, room) = (Instant::now(), Steady::working());
     loop {
+        let is_free = door.places.is_free();
+        let is_news = room.change(is_free, u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX));
+        if !is_free {
+            door.tally.count(Outcome::Full);
+        }
+        match is_free {
+            true if is_news => info!("there is a place for each connection again"),
+            false if is_news => warn!(
+                max_connections = door.places.limit(),
+                "as many connections are open as may be; further ones wait in the kernel's queue; raise \
+                 [intake] max_connections, or see who holds them"
+            ),
+            _ => {}
+        }
         door.places.wait().await;
         let accepted = listener.accept().await.and_then(|(stream, peer)| Ok((stream.into_std()?, peer)));
         match accepted {

@@ -133,6 +133,16 @@ impl Clock {
         self.trusted.store(true, Relaxed);
     }
 
+    /// Whether it may.
+    pub(crate) fn is_trusted(&self) -> bool {
+        self.trusted.load(Relaxed)
+    }
+
+    /// Whether a request's head is there, and its reply is not.
+    pub(crate) fn is_serving(&self) -> bool {
+        self.phase().0 == Phase::Serving
+    }
+
     /// Whether the request that is being served ran out of time.
     pub(crate) fn is_answer_due(&self) -> bool {
         self.answer_due.load(Relaxed)

@@ -12,12 +12,16 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
+use dispatcher_core::TraceParent;
 use hyper::{body::Incoming, service::Service};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tracing::debug;
-use warp::{http::Request, reply::Response};
+use warp::{
+    http::{HeaderMap, Request},
+    reply::Response,
+};
 
 use crate::{
     Outcome,
@@ -31,7 +35,7 @@ use crate::{
     worker::Worker,
 };
 
-/// How long a TLS handshake may take that is under way when the intake is to end, in milliseconds.
+/// How long whatever is the peer's to do may take when the intake is to end, in milliseconds.
 const LAST_HELLO: u64 = 1000;
 
 /// What the parts of one connection share: its socket, its routes, and the worker that looks after it.
@@ -40,8 +44,8 @@ pub(crate) struct Connection {
     pub(crate) peer: SocketAddr,
     clock: Clock,
     order: AtomicU8,
-    is_shaking: AtomicBool, // Its TLS handshake is under way.
-    unread: AtomicBool,     // The last refused request has more of a body to come.
+    is_new: AtomicBool,     // Nothing of a request has come yet; its TLS handshake may be under way.
+    unread: AtomicBool,     // The last request has more of a body to come.
     waker: OnceLock<Waker>, // Of the task that drives the connection; it stays the same.
 }
 
@@ -69,7 +73,7 @@ impl Connection {
             peer,
             clock,
             order: AtomicU8::new(Order::GoOn as u8),
-            is_shaking: AtomicBool::new(false),
+            is_new: AtomicBool::new(true),
             unread: AtomicBool::new(false),
             waker: OnceLock::new(),
         }
@@ -88,6 +92,7 @@ impl Connection {
     }
 
     pub(crate) fn received(&self) {
+        self.is_new.store(false, Relaxed);
         self.clock.received(self.worker.now());
     }
 
@@ -98,17 +103,18 @@ impl Connection {
         rules
     }
 
-    /// Waits until `millis` after the head of the request that is being served, unless its connection is to end before.
-    pub(crate) async fn hold(&self, millis: u64) {
+    /// The result of `future`, if there is one before `millis` after the head of the request that is being served, and
+    /// before its connection is to end.
+    pub(crate) async fn hold<F: Future>(&self, millis: u64, future: F) -> Option<F::Output> {
         self.clock.extend(millis);
+        let mut future = pin!(future);
         let is_to_end = || self.has_order(Order::Finish) || self.has_order(Order::Close);
-        let ends = poll_fn(|_| if is_to_end() { Poll::Ready(()) } else { Poll::Pending });
-        let _ = self.within(ends).await;
-    }
-
-    /// Gives the request that is being served this long after all, in milliseconds from its head.
-    pub(crate) fn extend(&self, millis: u64) {
-        self.clock.extend(millis);
+        let held = poll_fn(|cx| match future.as_mut().poll(cx) {
+            Poll::Ready(output) => Poll::Ready(Some(output)),
+            Poll::Pending if is_to_end() => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        });
+        self.within(held).await.ok().flatten()
     }
 
     pub(crate) fn reply(&self) {
@@ -123,7 +129,17 @@ impl Connection {
         self.clock.trust();
     }
 
-    /// Notes whether a request was refused before its body was read.
+    /// Whether it has brought a verified callback.
+    pub(crate) fn is_trusted(&self) -> bool {
+        self.clock.is_trusted()
+    }
+
+    /// Whether a request is being served.
+    pub(crate) fn is_serving(&self) -> bool {
+        self.clock.is_serving()
+    }
+
+    /// Notes whether a request was answered before its body was read.
     pub(crate) fn leave_unread(&self, unread: bool) {
         self.unread.store(unread, Relaxed);
     }
@@ -137,9 +153,9 @@ impl Connection {
         if self.has_order(Order::Close) {
             return;
         }
-        // Who has yet to say hello properly does not hold up a drain; but a callback may be right behind it.
-        let hurry = self.is_shaking.load(Relaxed) && self.has_order(Order::Finish);
-        let limits = if hurry { &Limits { head: limits.head.min(LAST_HELLO), ..*limits } } else { limits };
+        // Who dawdles does not hold up a drain; but a callback may be right behind the hello of who is new.
+        let hurried = Limits { head: limits.head.min(LAST_HELLO), idle: limits.idle.min(LAST_HELLO), ..*limits };
+        let limits = if self.has_order(Order::Finish) { &hurried } else { limits };
         match self.clock.look(self.worker.now(), limits) {
             Verdict::Fine => {}
             Verdict::AnswerDue => self.wake(),
@@ -188,9 +204,10 @@ pub(crate) async fn serve(stream: TcpStream, connection: Arc<Connection>, place:
             return Poll::Ready(Ok(()));
         }
         // First the request that may have arrived with the order to finish: hyper closes a connection that has read
-        // none.
+        // none. Who is new has until [`LAST_HELLO`] to send one.
         let ended = served.as_mut().poll(cx);
-        if ended.is_pending() && connection.has_order(Order::Finish) && !is_finishing {
+        let is_to_finish = connection.has_order(Order::Finish) && !connection.is_new.load(Relaxed);
+        if ended.is_pending() && is_to_finish && !is_finishing {
             is_finishing = true;
             served.as_mut().graceful_shutdown();
             return served.as_mut().poll(cx);
@@ -199,7 +216,9 @@ pub(crate) async fn serve(stream: TcpStream, connection: Arc<Connection>, place:
     })
     .await;
     if let Err(err) = ended {
-        if err.is_parse() {
+        if err.is_parse_too_large() {
+            connection.worker.tally.count(Outcome::HeadTooLarge);
+        } else if err.is_parse() {
             connection.worker.tally.count(Outcome::NotHttp);
         }
         debug!(peer = %connection.peer, %err, "connection ended");
@@ -209,7 +228,6 @@ pub(crate) async fn serve(stream: TcpStream, connection: Arc<Connection>, place:
 
 /// The TLS handshake. It has as long as a head has.
 async fn shake_hands(tls: &TlsAcceptor, stream: TcpStream, connection: &Connection) -> Option<Stream> {
-    connection.is_shaking.store(true, Relaxed);
     let mut shaken = pin!(tls.accept(stream));
     let shaken = poll_fn(|cx: &mut Context<'_>| {
         connection.waker.get_or_init(|| cx.waker().clone());
@@ -219,7 +237,6 @@ async fn shake_hands(tls: &TlsAcceptor, stream: TcpStream, connection: &Connecti
         shaken.as_mut().poll(cx).map(Some)
     })
     .await;
-    connection.is_shaking.store(false, Relaxed);
     match shaken? {
         Ok(stream) => Some(Stream::Tls(Box::new(stream))),
         Err(err) => {
@@ -258,6 +275,19 @@ where
         if let Some(forwarded) = Forwarded::of(request.headers()) {
             request.extensions_mut().insert(forwarded);
         }
+        if let Some(traceparent) = traceparent(request.headers()) {
+            request.extensions_mut().insert(traceparent);
+        }
         tower_service::Service::call(&mut self.0.clone(), request)
+    }
+}
+
+/// The trace that a request says it is part of. One that says so twice, or in a way that the standard does not know, says
+/// nothing.
+fn traceparent(headers: &HeaderMap) -> Option<TraceParent> {
+    let mut values = headers.get_all("traceparent").iter();
+    match (values.next(), values.next()) {
+        (Some(value), None) => TraceParent::read(value.as_bytes()),
+        _ => None,
     }
 }

@@ -8,12 +8,13 @@ use std::{
     time::Duration,
 };
 
-use dispatcher_tally::{Distribution, Histogram};
+use dispatcher_tally::{Distribution, Histogram, Round};
+use dispatcher_tls::Tls;
 
 use crate::{
-    AppCount, Refusal, TokenCount,
+    AppCount, Refusal,
     app_counts::{self, Apps},
-    token_counts::{self, TokenCounts},
+    places::Places,
 };
 
 /// From a request's head to its reply, in microseconds: fine where it should be, and around what Tencent waits.
@@ -43,6 +44,8 @@ const CLOCK_SKEWS: [i64; 14] = [
 /// What the intake has counted since it started. Each worker counts for itself, and reading adds up.
 pub struct Counters {
     workers: Vec<Arc<Tally>>,
+    places: Arc<Places>,
+    expires: AtomicU64, // The certificate, in Unix seconds; 0 without one.
 }
 
 /// How a request or a connection ended, unless it was refused.
@@ -64,6 +67,8 @@ pub enum Outcome {
     Probe,
     /// A connection was opened.
     Connection,
+    /// As many connections were open as may be, so that the next had to wait.
+    Full,
     /// A connection was closed because its address has as many as it may.
     AddressFull,
     /// A connection was closed because the head of a request took too long.
@@ -72,15 +77,17 @@ pub enum Outcome {
     Idle,
     /// A connection was closed because the peer did not read its reply.
     ReplyUnread,
-    /// A connection was closed because what it sent was not HTTP, or had too large a head.
+    /// A connection was closed because what it sent was not HTTP.
     NotHttp,
+    /// A connection was closed because a request's head was too large, or had too many lines.
+    HeadTooLarge,
     /// A connection was closed because its TLS handshake failed: not TLS, an old version, no or a wrong certificate.
     TlsFailed,
 }
 
 impl Outcome {
     /// All of them.
-    pub const ALL: [Outcome; 14] = [
+    pub const ALL: [Outcome; 16] = [
         Outcome::Accepted,
         Outcome::Decided,
         Outcome::Unrecorded,
@@ -89,11 +96,13 @@ impl Outcome {
         Outcome::NotJournaled,
         Outcome::Probe,
         Outcome::Connection,
+        Outcome::Full,
         Outcome::AddressFull,
         Outcome::HeadLate,
         Outcome::Idle,
         Outcome::ReplyUnread,
         Outcome::NotHttp,
+        Outcome::HeadTooLarge,
         Outcome::TlsFailed,
     ];
 
@@ -109,11 +118,13 @@ impl Outcome {
             Outcome::NotJournaled => "not_journaled",
             Outcome::Probe => "probes",
             Outcome::Connection => "connections",
+            Outcome::Full => "full",
             Outcome::AddressFull => "address_full",
             Outcome::HeadLate => "head_late",
             Outcome::Idle => "idle",
             Outcome::ReplyUnread => "reply_unread",
             Outcome::NotHttp => "not_http",
+            Outcome::HeadTooLarge => "head_too_large",
             Outcome::TlsFailed => "tls_failed",
         }
     }
@@ -129,8 +140,20 @@ pub enum Road {
 }
 
 impl Counters {
-    pub(crate) fn new(workers: Vec<Arc<Tally>>) -> Counters {
-        Counters { workers }
+    pub(crate) fn new(workers: Vec<Arc<Tally>>, places: Arc<Places>) -> Counters {
+        Counters { workers, places, expires: AtomicU64::new(0) }
+    }
+
+    /// Notes what connections speak TLS with from now on.
+    pub(crate) fn set_tls(&self, tls: Option<&Tls>) {
+        self.expires.store(tls.and_then(Tls::expires).unwrap_or_default(), Relaxed);
+    }
+
+    /// When the certificate that is shown expires, or the first of those that come with it, in Unix seconds; `None` without
+    /// TLS.
+    #[must_use]
+    pub fn certificate_expires(&self) -> Option<u64> {
+        Some(self.expires.load(Relaxed)).filter(|&expires| expires > 0)
     }
 
     /// How often this happened.
@@ -145,10 +168,23 @@ impl Counters {
         self.workers.iter().map(|tally| tally.n_connections.load(Relaxed)).sum()
     }
 
+    /// How many may be open: what is configured, or fewer where the system allows fewer open files.
+    #[must_use]
+    pub fn max_connections(&self) -> usize {
+        self.places.limit()
+    }
+
     /// What came from each app that was ever configured since the start, by name.
     #[must_use]
     pub fn apps(&self) -> Vec<AppCount> {
         app_counts::sum(self.workers.iter().map(|tally| &tally.apps))
+    }
+
+    /// How long ago the thread came round that has done so least recently; each does every tenth of a second at least, whatever
+    /// it has to do. Zero once they have ended. Much more means that one of them hangs, and its connections with it.
+    #[must_use]
+    pub fn longest_silence(&self) -> Duration {
+        self.workers.iter().map(|tally| tally.round.age()).max().unwrap_or_default()
     }
 
     /// How many requests were refused for this.
@@ -183,12 +219,6 @@ impl Counters {
         Distribution::of(self.workers.iter().map(|tally| &tally.clock_skew))
     }
 
-    /// Which tokens callbacks were signed with, by app; stale ones are among them.
-    #[must_use]
-    pub fn snapshot_tokens(&self) -> Vec<TokenCount> {
-        token_counts::sum(self.workers.iter().map(|tally| &tally.tokens))
-    }
-
     /// All counts by name, outcomes first.
     #[must_use]
     pub fn snapshot(&self) -> Vec<(&'static str, u64)> {
@@ -206,9 +236,9 @@ pub(crate) struct Tally {
     longest_decision: AtomicU64,  // In microseconds.
     answer_times: [Histogram; 2], // By road.
     clock_skew: Histogram,
-    pub(crate) tokens: TokenCounts,
     pub(crate) n_connections: AtomicUsize,
     pub(crate) apps: Apps,
+    pub(crate) round: Round,
 }
 
 impl Default for Tally {
@@ -219,9 +249,9 @@ impl Default for Tally {
             longest_decision: AtomicU64::new(0),
             answer_times: [Histogram::new(&ANSWER_TIMES), Histogram::new(&ANSWER_TIMES)],
             clock_skew: Histogram::new(&CLOCK_SKEWS),
-            tokens: TokenCounts::default(),
             n_connections: AtomicUsize::new(0),
             apps: Apps::default(),
+            round: Round::default(),
         }
     }
 }
@@ -270,7 +300,8 @@ mod tests {
             Outcome::ALL.into_iter().for_each(|outcome| tally.count(outcome));
             Refusal::ALL.into_iter().for_each(|refusal| tally.refuse(refusal));
         }
-        let snapshot = Counters::new(workers).snapshot();
+        let places = Arc::new(Places::new(&crate::IntakeOptions::default()));
+        let snapshot = Counters::new(workers, places).snapshot();
         assert_eq!(snapshot.len(), Outcome::ALL.len() + Refusal::ALL.len());
         assert!(snapshot.iter().all(|&(_, count)| count == 2), "{snapshot:?}");
     }

@@ -34,7 +34,7 @@ pub fn read_query(
     let Ok(apps) = Apps::new(apps) else { panic!("no apps that can be used together") };
     let read = || {
         let query = Query::parse(raw)?;
-        let app = apps.find(&query)?;
+        let (_, app) = apps.find(&query)?;
         if let Some(signed) = verify::check_signature(app, &query)? {
             verify::check_freshness(&signed, now, freshness)?;
         }

@@ -31,6 +31,10 @@ use crate::{
 /// Longer than anyone waits, and short enough to be added to a time.
 const LONGEST_DRAIN: Duration = Duration::from_secs(365 * 24 * 3600);
 
+/// How many connections may wait to be accepted, unless the system allows fewer (`net.core.somaxconn`). The standard library
+/// asks for 128: a burst of more, as after an outage, would be let down for a second and longer.
+const QUEUE: i32 = 4096;
+
 /// A running intake. Dropped without [`drain`](Intake::drain), it stops accepting and cuts its connections, without
 /// waiting for any.
 pub struct Intake {
@@ -44,6 +48,9 @@ pub struct Intake {
     ended: Vec<oneshot::Receiver<usize>>,
     threads: Vec<JoinHandle<()>>,
 }
+
+/// What an intake can [go by](Intake::go_by).
+pub struct Prepared(Rules);
 
 /// How a drain went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,8 +74,9 @@ impl Intake {
     ) -> Result<Intake, StartError> {
         let local_addr = listener.local_addr()?;
         listener.set_nonblocking(true)?;
+        rustix::net::listen(&listener, QUEUE).map_err(io::Error::from)?;
         let n_threads = options.threads.max(1);
-        let places = Arc::new(Places::new(&options));
+        let (places, tls) = (Arc::new(Places::new(&options)), options.tls.clone());
         let rules = Rules::new(options, apps, commands, deciders, n_threads)?;
         let common = Arc::new(Common {
             journal: journal.clone(),
@@ -101,7 +109,9 @@ impl Intake {
         let workers: Vec<Arc<Worker>> = hands.iter().map(|hand| hand.worker.clone()).collect();
         let counters = Arc::new(Counters::new(
             workers.iter().map(|worker| worker.tally.clone()).chain([at_the_door.clone()]).collect(),
+            places.clone(),
         ));
+        counters.set_tls(tls.as_ref());
 
         let (stop, stopped) = oneshot::channel();
         let runtime = runtime()?;
@@ -129,10 +139,30 @@ impl Intake {
         commands: Vec<CommandRule>,
         deciders: Deciders,
     ) -> Result<(), StartError> {
-        let rules = Rules::new(options, apps, commands, deciders, self.workers.len())?;
+        self.go_by(self.prepare(options, apps, commands, deciders)?);
+        Ok(())
+    }
+
+    /// The same in two steps, of which only this one can fail, and only [`go_by`](Intake::go_by) changes something.
+    ///
+    /// # Errors
+    /// When the settings contradict each other.
+    pub fn prepare(
+        &self,
+        options: IntakeOptions,
+        apps: Vec<IntakeApp>,
+        commands: Vec<CommandRule>,
+        deciders: Deciders,
+    ) -> Result<Prepared, StartError> {
+        Ok(Prepared(Rules::new(options, apps, commands, deciders, self.workers.len())?))
+    }
+
+    /// Goes by what was prepared, as [`replace`](Intake::replace) says.
+    pub fn go_by(&self, prepared: Prepared) {
+        let Prepared(rules) = prepared;
         self.workers.iter().for_each(|worker| worker.replace(rules.clone()));
         self.places.replace(&rules.options);
-        Ok(())
+        self.counters.set_tls(rules.options.tls.as_ref());
     }
 
     /// The address that it answers on.

@@ -13,11 +13,13 @@ mod clock;
 mod connection;
 mod counters;
 mod depth;
+mod files;
 #[cfg(feature = "fuzzing")]
 #[doc(hidden)]
 pub mod fuzzing;
 mod identity;
 mod intake;
+mod line;
 mod options;
 mod places;
 mod policy;
@@ -28,13 +30,12 @@ mod rules;
 mod socket;
 mod source;
 mod stream;
-mod token_counts;
 mod verify;
 mod worker;
 
 pub use app_counts::{AppCount, CallbackOutcome, CommandCount};
 pub use counters::{Counters, Outcome, Road};
-pub use intake::{DrainReport, Intake, StartError};
+pub use files::raise_file_limit;
+pub use intake::{DrainReport, Intake, Prepared, StartError};
 pub use options::{CommandRule, IntakeApp, IntakeOptions, JournalRule, PathRule, SignaturePolicy, WhenNotDurable};
 pub use refusal::Refusal;
-pub use token_counts::TokenCount;

@@ -8,8 +8,9 @@ use std::{
 
 use dispatcher_core::Network;
 use tokio::sync::Notify;
+use tracing::warn;
 
-use crate::{IntakeOptions, source};
+use crate::{IntakeOptions, files, source};
 
 /// The places of connections. Only the accept loop takes them.
 pub(crate) struct Places {
@@ -31,8 +32,17 @@ struct Limits {
 
 impl Limits {
     fn new(options: &IntakeOptions) -> Limits {
+        let (asked, room) = (options.max_connections.max(1), files::room());
+        if asked > room {
+            warn!(
+                max_connections = asked,
+                counts_as = room,
+                "the system allows fewer open files than [intake] max_connections needs: raise the limit of open files \
+                 (LimitNOFILE= of a systemd unit, ulimit -Hn) or lower max_connections"
+            );
+        }
         Limits {
-            in_all: options.max_connections.max(1),
+            in_all: asked.min(room),
             per_address: options.max_connections_per_address,
             proxies: options.trusted_proxies.clone(),
         }
@@ -58,6 +68,11 @@ impl Places {
         state.taken < state.limits.in_all
     }
 
+    /// How many there are.
+    pub(crate) fn limit(&self) -> usize {
+        self.state().limits.in_all
+    }
+
     /// Lets this many in from now on; who is in stays.
     pub(crate) fn replace(&self, options: &IntakeOptions) {
         self.state().limits = Limits::new(options);
@@ -81,13 +96,13 @@ impl Seat {
     pub(crate) fn take(places: &Arc<Places>, peer: IpAddr) -> Option<Seat> {
         let address = counted_as(peer);
         let state = &mut *places.state();
-        let n = state.of.entry(address).or_default();
-        if state.limits.per_address.is_some_and(|limit| *n >= limit)
+        let n = state.of.get(&address).copied().unwrap_or_default();
+        if state.limits.per_address.is_some_and(|limit| n >= limit)
             && !source::is_trusted(peer.to_canonical(), &state.limits.proxies)
         {
             return None;
         }
-        *n += 1;
+        state.of.insert(address, n + 1);
         state.taken += 1;
         Some(Seat { places: places.clone(), address })
     }

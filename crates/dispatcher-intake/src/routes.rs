@@ -4,20 +4,19 @@
 
 use std::{
     convert::Infallible,
-    future::{poll_fn, ready},
+    future::{pending, poll_fn, ready},
     hash::Hash,
     pin::{Pin, pin},
     sync::{Arc, atomic::Ordering::Relaxed},
     task::Poll,
-    time::Instant,
 };
 
 use bytes::{Buf, Bytes};
-use dispatcher_core::{Callback, CallbackId, CallbackParts, Command, Timestamp};
+use dispatcher_core::{Callback, CallbackId, CallbackParts, Command, Timestamp, TraceParent};
 use dispatcher_journal::{AppendError, Appended, DecisionRecord, Place};
 use futures_util::Stream;
 use tencent_chat::{Query, inspect, without_signature};
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 use warp::{
     Filter, Rejection,
     filters::path::FullPath,
@@ -25,10 +24,13 @@ use warp::{
 };
 
 use crate::{
-    CallbackOutcome, IntakeApp, Outcome, PathRule, Road, WhenNotDurable, body,
+    CallbackOutcome, IntakeApp, Outcome, PathRule, Road, WhenNotDurable,
+    app_counts::AppTally,
+    body,
     connection::{Connection, Late},
     depth,
     identity::identity,
+    line::Line,
     refusal::{self, Refusal, Refused},
     rules::Rules,
     source::{self, Forwarded},
@@ -54,16 +56,20 @@ pub(crate) fn routes(
         .and(query)
         .and(warp::header::optional("content-length"))
         .and(warp::ext::optional())
+        .and(warp::ext::optional())
         .and(warp::body::stream())
-        .then(move |method, path, query, length, forwarded, body| {
+        .then(move |method, path, query, length, forwarded, traceparent, body| {
             let rules = connection.serve();
-            answer(connection.clone(), rules, Head { method, path, query, length, forwarded }, body)
+            let head = Head { method, path, query, length, forwarded };
+            answer(connection.clone(), rules, head, traceparent, body)
         })
         // What the filters themselves reject: headers that hyper takes and warp does not.
         .recover(move |_: Rejection| {
             let refused = Refusal::HeaderMalformed.because("a header of the request cannot be read");
-            rejected.reply();
-            ready(Ok::<_, Infallible>(refuse(&rejected, None, &refused)))
+            let mut response = refuse(&rejected, &refused);
+            Line::new(rejected.peer, None).ended = Some(Err(refused));
+            finish(&rejected, &mut response, false);
+            ready(Ok::<_, Infallible>(response))
         })
 }
 
@@ -79,64 +85,67 @@ struct Head {
     forwarded: Option<Forwarded>,
 }
 
-async fn answer<S, B>(connection: Arc<Connection>, rules: Arc<Rules>, head: Head, body: S) -> Response<Bytes>
+async fn answer<S, B>(
+    connection: Arc<Connection>,
+    rules: Arc<Rules>,
+    head: Head,
+    traceparent: Option<TraceParent>,
+    body: S,
+) -> Response<Bytes>
 where
     S: Stream<Item = Result<B, warp::Error>>,
     B: Buf,
 {
     let mut body = pin!(body);
-    let begun = Instant::now();
-    let mut request = Request {
-        connection: &connection,
-        rules: &rules,
-        begun,
-        app: None,
-        signed: None,
-        command: None,
-        road: None,
-        is_read: false,
-    };
-    let mut response = match request.answer(&head, body.as_mut()).await {
+    let line = Line::new(connection.peer, traceparent);
+    let mut request =
+        Request { connection: &connection, rules: &rules, line, tally: None, signed: None, road: None, is_read: false };
+    let answered = request.answer(&head, body.as_mut()).await;
+    let worker = &connection.worker;
+    let (mut response, is_read, ended) = match answered {
         Ok((outcome, reply)) => {
-            connection.worker.tally.count(outcome);
+            worker.tally.count(outcome);
             request.count(CallbackOutcome::of(outcome));
-            reply.map_or_else(refusal::ok, refusal::json)
+            (reply.map_or_else(refusal::ok, refusal::json), true, Ok(outcome))
         }
         Err(refused) => {
             request.count(Some(CallbackOutcome::Refused));
             // What is there of the body costs nothing; for the rest nobody waits.
             let is_read = request.is_read || poll_fn(|cx| Poll::Ready(body::is_over(body.as_mut(), cx))).await;
-            connection.leave_unread(!is_read);
-            refuse(&connection, request.app, &refused)
+            (refuse(&connection, &refused), is_read, Err(refused))
         }
     };
-    let worker = &connection.worker;
     if let Some(road) = request.road {
-        worker.tally.answered_in(road, begun.elapsed());
+        worker.tally.answered_in(road, request.line.begun.elapsed());
     }
-    if worker.common.is_lingering.load(Relaxed) {
-        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-    }
-    connection.reply();
+    request.line.ended = Some(ended);
+    finish(&connection, &mut response, is_read);
     response
 }
 
-fn refuse(connection: &Connection, app: Option<&IntakeApp>, refused: &Refused) -> Response<Bytes> {
+/// Hands the reply over. It is the last of its connection where the rest of the body is in the way of another request, and
+/// where no verified callback has come yet: a stranger has a place for one request, or it could have it for ever.
+fn finish(connection: &Connection, response: &mut Response<Bytes>, is_read: bool) {
+    connection.leave_unread(!is_read);
+    if !is_read || !connection.is_trusted() || connection.worker.common.is_lingering.load(Relaxed) {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    connection.reply();
+}
+
+fn refuse(connection: &Connection, refused: &Refused) -> Response<Bytes> {
     connection.worker.tally.refuse(refused.refusal);
-    let app = app.map(|app| app.app.sdk_app_id());
-    debug!(peer = %connection.peer, app, refusal = refused.refusal.name(), cause = &*refused.info, "request refused");
     refused.response()
 }
 
 struct Request<'c> {
     connection: &'c Connection,
     rules: &'c Rules,
-    begun: Instant, // When its head was there.
-    app: Option<&'c IntakeApp>,
-    command: Option<Command>, // Of a callback that is verified.
-    signed: Option<Signed>,   // If it is, and was looked at.
-    road: Option<Road>,       // Of a callback that is verified.
-    is_read: bool,            // Its body was read to the end.
+    line: Line<'c>,              // What is known so far.
+    tally: Option<&'c AppTally>, // Of the app.
+    signed: Option<Signed>,      // If it is, and was looked at.
+    road: Option<Road>,          // Of a callback that is verified.
+    is_read: bool,               // Its body was read to the end.
 }
 
 impl<'c> Request<'c> {
@@ -152,7 +161,7 @@ impl<'c> Request<'c> {
         };
         let app = self.verify(head, &query)?;
         let command = verify::command(command)?;
-        self.command = Some(command.clone());
+        self.line.command = Some(command.clone());
         self.road = Some(if command.wants_decision() { Road::Before } else { Road::After });
         let _in_flight = self.begin(&command)?;
 
@@ -160,6 +169,7 @@ impl<'c> Request<'c> {
         let read = body::read(body.as_mut(), head.length, rules.options.body_limit);
         let body = self.connection.within(read).await.map_err(body_late)??;
         self.is_read = true;
+        self.line.body_bytes = Some(body.len());
         let envelope = inspect(&body, command.as_str())?;
         if depth::is_deeper(&body, rules.options.json_depth) {
             let limit = rules.options.json_depth;
@@ -177,11 +187,14 @@ impl<'c> Request<'c> {
             return Ok(plain(Outcome::NotJournaled));
         }
         let wants_decision = command.wants_decision();
+        let query = without_signature(&head.query);
+        let id = CallbackId::mint();
+        self.line.id = Some(id);
         let callback = Callback::new(CallbackParts {
-            id: CallbackId::mint(),
+            id,
             app: app.app.clone(),
             command,
-            query: Arc::from(&*without_signature(&head.query)),
+            query: self.line.traceparent.as_ref().map_or_else(|| Arc::from(&*query), |trace| trace.behind(&query)),
             body,
             received_at: Timestamp::now(),
             event_time: envelope.event_time.map(Timestamp::from_millis),
@@ -196,8 +209,8 @@ impl<'c> Request<'c> {
 
     /// Counts a callback that was verified by its app and command.
     fn count(&self, outcome: Option<CallbackOutcome>) {
-        if let (Some(outcome), Some(app), Some(command)) = (outcome, self.app, &self.command) {
-            self.rules.counts.count(app.app.sdk_app_id(), command, outcome, Timestamp::now());
+        if let (Some(outcome), Some(tally), Some(command)) = (outcome, self.tally, &self.line.command) {
+            tally.count(command, outcome, Timestamp::now());
         }
     }
 
@@ -243,8 +256,8 @@ impl<'c> Request<'c> {
 
     fn verify(&mut self, head: &Head, query: &Query<'_>) -> Result<&'c IntakeApp, Refused> {
         let rules = self.rules;
-        let app = rules.apps.find(query)?;
-        self.app = Some(app);
+        let (place, app) = rules.apps.find(query)?;
+        (self.line.app, self.tally) = (Some(app), rules.counts.of(place));
         if !app.allow_from.is_empty() {
             let trusted = &rules.options.trusted_proxies;
             let client = source::client(self.connection.peer.ip(), trusted, head.forwarded.as_ref());
@@ -254,7 +267,7 @@ impl<'c> Request<'c> {
         if let Some(signed) = &self.signed {
             let now = Timestamp::now();
             self.connection.worker.tally.skewed_by(signed.behind(now));
-            rules.tokens.count(app.app.sdk_app_id(), signed.token);
+            self.tally.inspect(|tally| tally.count_signed(signed.token));
             verify::check_freshness(signed, now, rules.options.freshness)?;
         }
         self.connection.trust();
@@ -281,20 +294,21 @@ impl<'c> Request<'c> {
     }
 
     /// Answers a callback that wants a decision. The reply does not wait for the journal.
-    async fn decide(&self, callback: Callback, is_journaled: bool) -> Answered {
+    async fn decide(&mut self, callback: Callback, is_journaled: bool) -> Answered {
         let worker = &self.connection.worker;
         let rules = self.rules;
-        let deadline = self.begun + rules.options.answer_within;
+        let deadline = self.line.begun + rules.options.answer_within;
         let callback = Arc::new(callback);
         let mut recorded = Recorded { worker, callback: is_journaled.then(|| callback.clone()) };
         let answer = rules.deciders.decide(&callback, deadline, Some(&worker.caller)).await;
+        self.line.decision = Some(answer.result);
         let place = answer.afterwards.as_ref().map(|_| Place::new());
         recorded.put(answer.record, place.as_ref());
         if let Some(afterwards) = answer.afterwards {
             let place = if is_journaled { place } else { None };
             rules.deciders.go_on(afterwards, place.map(|place| (worker.common.journal.clone(), place)));
         }
-        worker.tally.decided_in(self.begun.elapsed());
+        worker.tally.decided_in(self.line.begun.elapsed());
         (if is_journaled { Outcome::Decided } else { Outcome::NotJournaled }, Some(answer.reply))
     }
 
@@ -305,7 +319,7 @@ impl<'c> Request<'c> {
         let stored = self.connection.within(append.as_mut()).await;
         let is_late = stored.is_err();
         let appended = accepted(stored);
-        if worker.common.appends.change(appended.is_ok()) {
+        if worker.common.appends.change(appended.is_ok(), worker.now()) {
             match &appended {
                 Ok(_) => info!("the journal stores callbacks again"),
                 Err(refused) => warn!(
@@ -318,11 +332,17 @@ impl<'c> Request<'c> {
             return appended;
         }
         worker.tally.count(Outcome::Held);
-        if is_late {
-            self.connection.extend(HOLD);
-            return accepted(self.connection.within(append).await);
+        let appended = match is_late {
+            false => appended,
+            true => match self.connection.hold(HOLD, append).await {
+                Some(stored) => accepted(Ok(stored)),
+                None => return appended,
+            },
+        };
+        if appended.is_err() {
+            // That is known too soon: nobody has timed out yet.
+            self.connection.hold(HOLD, pending::<()>()).await;
         }
-        self.connection.hold(HOLD).await;
         appended
     }
 }
@@ -351,7 +371,7 @@ impl Recorded<'_> {
             Some(record) => worker.port.append_decided(callback, record, place),
             None => worker.port.append_detached(callback),
         };
-        if worker.common.records.change(is_taken) {
+        if worker.common.records.change(is_taken, worker.now()) {
             match is_taken {
                 true => info!("the journal takes the records of before callbacks again"),
                 false => {

@@ -8,7 +8,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::{
     CommandRule, IntakeApp, IntakeOptions, StartError, app_counts::AppCounts, clock::Limits, counters::Tally,
-    policy::Policy, token_counts::TokenCells, verify::Apps,
+    policy::Policy, verify::Apps,
 };
 
 /// Everything that is configured and that a request or a connection looks at. Each worker has a copy of its own, so that
@@ -22,7 +22,6 @@ pub(crate) struct Rules {
     pub(crate) tls: Option<TlsAcceptor>,
     pub(crate) apps: Arc<Apps>,
     pub(crate) counts: AppCounts,
-    pub(crate) tokens: TokenCells,
     pub(crate) policy: Arc<Policy>,
     pub(crate) deciders: Deciders,
 }
@@ -48,7 +47,6 @@ impl Rules {
             tls: options.tls.as_ref().map(|tls| TlsAcceptor::from(tls.server_config())),
             apps: Arc::new(Apps::new(apps)?),
             counts: AppCounts::default(),
-            tokens: TokenCells::default(),
             policy: Arc::new(Policy::new(commands)),
             deciders,
             options,
@@ -58,7 +56,6 @@ impl Rules {
     /// These, for the worker that counts here.
     pub(crate) fn counted_in(mut self, tally: &Tally) -> Rules {
         self.counts = tally.apps.of(self.apps.all().map(|app| &app.app));
-        self.tokens = tally.tokens.of(self.apps.all());
         self
     }
 }

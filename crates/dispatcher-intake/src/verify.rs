@@ -25,13 +25,13 @@ impl Apps {
         Ok(Apps(apps))
     }
 
-    /// All of them.
+    /// All of them, in their order.
     pub(crate) fn all(&self) -> impl Iterator<Item = &IntakeApp> {
         self.0.iter()
     }
 
-    /// The app that `SdkAppid` names.
-    pub(crate) fn find(&self, query: &Query<'_>) -> Result<&IntakeApp, Refused> {
+    /// The app that `SdkAppid` names, and its place.
+    pub(crate) fn find(&self, query: &Query<'_>) -> Result<(usize, &IntakeApp), Refused> {
         let Some(sdk_app_id) = query.sdk_app_id.as_deref() else {
             return Err(Refusal::AppMissing.because("query parameter SdkAppid is missing"));
         };
@@ -39,7 +39,7 @@ impl Apps {
         let idx = found.ok_or_else(|| {
             Refusal::AppUnknown.because("SdkAppid is not configured here; add it under [[apps]], or change the URL")
         })?;
-        Ok(&self.0[idx])
+        Ok((idx, &self.0[idx]))
     }
 }
 
@@ -243,7 +243,7 @@ mod tests {
             ("", Err(Refusal::AppMissing)),
         ] {
             let query = Query::parse(query).unwrap();
-            let app = apps.find(&query).map(|app| app.app.sdk_app_id()).map_err(|refused| refused.refusal);
+            let app = apps.find(&query).map(|(_, app)| app.app.sdk_app_id()).map_err(|refused| refused.refusal);
             assert_eq!(app, found, "{query:?}");
         }
     }

@@ -40,17 +40,30 @@ pub(crate) struct Common {
 }
 
 /// Something that works, or does not, and is worth a log line when that changes.
-pub(crate) struct Steady(AtomicBool);
+pub(crate) struct Steady {
+    works: AtomicBool,
+    failed_at: AtomicU64, // The last time, in milliseconds.
+}
 
 impl Steady {
+    /// For how long nothing may have failed before it works again, in milliseconds: at the bound of what can be done, what
+    /// works and what does not take turns, and each would be news.
+    const QUIET: u64 = 5_000;
+
     pub(crate) fn working() -> Steady {
-        Steady(AtomicBool::new(true))
+        Steady { works: AtomicBool::new(true), failed_at: AtomicU64::new(0) }
     }
 
-    /// Whether `works` is news.
-    pub(crate) fn change(&self, works: bool) -> bool {
-        // Nearly always not, and then the cache line stays shared between the workers.
-        self.0.load(Relaxed) != works && self.0.swap(works, Relaxed) != works
+    /// Whether it is news that it `works` now.
+    pub(crate) fn change(&self, works: bool, now: u64) -> bool {
+        if !works {
+            self.failed_at.store(now, Relaxed);
+            return self.works.swap(false, Relaxed);
+        }
+        // Nearly always it worked before, and then the cache line stays shared between the workers.
+        !self.works.load(Relaxed)
+            && now.saturating_sub(self.failed_at.load(Relaxed)) >= Steady::QUIET
+            && !self.works.swap(true, Relaxed)
     }
 }
 
@@ -80,7 +93,7 @@ pub(crate) struct Worker {
     started: Instant,
     now: AtomicU64,           // Milliseconds since `started`, as of the last look at the clocks.
     n_in_flight: AtomicUsize, // Callbacks that are being answered.
-    // Locked when a connection comes or goes and at each look, by this worker's thread alone.
+    // Locked when a connection comes or goes and at each look, by this worker's thread alone but for orders to all.
     connections: Mutex<HashMap<u64, Arc<Connection>>>,
     emptied: Notify,
 }
@@ -124,6 +137,7 @@ impl Worker {
             }
             let n_cut = self.drain(drain_within()).await;
             look.abort();
+            self.tally.round.end();
             pump.abort();
             n_cut
         })
@@ -134,9 +148,14 @@ impl Worker {
         self.rules.load_full()
     }
 
-    /// Gives whatever begins from now on other rules.
+    /// Gives whatever begins from now on other rules. Where those want TLS and the last did not, who is connected without it
+    /// may finish the request that is there, and has to come again.
     pub(crate) fn replace(&self, rules: Rules) {
+        let begins_tls = rules.tls.is_some() && self.rules.load().tls.is_none();
         self.rules.store(Arc::new(rules.counted_in(&self.tally)));
+        if begins_tls {
+            self.order(Order::Finish);
+        }
     }
 
     /// The time, in milliseconds, as of the last look at the clocks.
@@ -201,6 +220,7 @@ impl Worker {
             }
             let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
             self.now.store(now, Relaxed);
+            self.tally.round.begin();
             self.connections().values().for_each(|connection| connection.look(&limits));
         }
     }
@@ -215,7 +235,8 @@ impl Worker {
         if timeout(within, emptied).await.is_ok() {
             return 0;
         }
-        let n_cut = self.connections().len();
+        // Who has yet to send a request, or to read a reply, has lost nothing by our fault.
+        let n_cut = self.connections().values().filter(|connection| connection.is_serving()).count();
         self.order(Order::Close);
         n_cut
     }
@@ -227,5 +248,23 @@ impl Worker {
     fn connections(&self) -> MutexGuard<'_, HashMap<u64, Arc<Connection>>> {
         // Nothing panics while it is held, and a map is whole between any two of its calls.
         self.connections.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_fails_now_and_then_is_news_once() {
+        let steady = Steady::working();
+        assert!(!steady.change(true, 0) && steady.change(false, 1_000) && !steady.change(false, 1_001));
+        for now in (2_000..60_000).step_by(1_000) {
+            assert!(!steady.change(true, now) && !steady.change(false, now), "at {now}");
+        }
+        let last = 59_000;
+        assert!(!steady.change(true, last + Steady::QUIET - 1));
+        assert!(steady.change(true, last + Steady::QUIET) && !steady.change(true, last + Steady::QUIET));
+        assert!(steady.change(false, last + 2 * Steady::QUIET));
     }
 }

@@ -4,6 +4,7 @@ use std::{
     path::PathBuf,
     sync::{Arc, Mutex, mpsc},
     thread::{self, JoinHandle},
+    time::Duration,
 };
 
 use dispatcher_core::{Callback, Timestamp};
@@ -164,6 +165,13 @@ impl Journal {
     #[must_use]
     pub fn held_up(&self) -> Option<HeldUp> {
         lock(&self.inner.shared.held_up).clone()
+    }
+
+    /// For how long its writer has been at what it does: a batch with its commit, a step of retention. Zero while it sleeps, and
+    /// once it has ended. Longer than a disk may take means that it hangs.
+    #[must_use]
+    pub fn busy_for(&self) -> Duration {
+        self.inner.shared.round.age()
     }
 
     /// What it did since it was opened.

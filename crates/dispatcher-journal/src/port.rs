@@ -184,7 +184,7 @@ impl AppendOp {
 pub(crate) fn weight(callback: &Callback) -> usize {
     // The struct, its shares of app, key and command, and what the allocator adds.
     const REST: usize = 384;
-    callback.body_bytes().len() + callback.query().len() + REST
+    callback.body_bytes().len() + callback.query_and_trace().len() + REST
 }
 
 /// The part of a port that the writer sees.

@@ -93,7 +93,7 @@ pub(crate) fn callback_values<'a>(
         text(callback.command().as_str()),
         callback.key().map_or(ValueRef::Null, |key| text(key)),
         callback.identity().map_or(ValueRef::Null, |_| ValueRef::Blob(identity)),
-        text(callback.query()),
+        text(callback.query_and_trace()),
         ValueRef::Text(callback.body_bytes()),
     ]
 }

@@ -11,6 +11,7 @@ use std::{
 };
 
 use dispatcher_core::Timestamp;
+use dispatcher_tally::Round;
 use tokio::sync::{oneshot, watch};
 
 use crate::{
@@ -170,6 +171,8 @@ pub(crate) struct Shared {
     pub(crate) ends: watch::Sender<Ends>,
     pub(crate) overdue: watch::Sender<Overdue>,
     pub(crate) tallies: Tallies,
+    /// Of the writer; there is none while it sleeps.
+    pub(crate) round: Round,
 }
 
 #[derive(Default)]
@@ -218,6 +221,7 @@ impl Shared {
             ends: watch::Sender::new(ends),
             overdue: watch::Sender::default(),
             tallies: Tallies::default(),
+            round: Round::default(),
         }
     }
 
@@ -362,7 +366,9 @@ impl Shared {
         self.sleeping.store(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);
         if !self.is_stopping() && !self.something_waits() {
+            self.round.end();
             park();
+            self.round.begin();
         }
         self.sleeping.store(false, Ordering::Relaxed);
     }

@@ -59,6 +59,7 @@ pub(crate) fn run(
         Ok(mut writer) => {
             let _ = ready.send(Ok(()));
             writer.run();
+            shared.round.end(); // Closing takes what the disk takes.
             writer.poisoned.is_some()
         }
         Err(trouble) => {
@@ -151,6 +152,7 @@ impl<'c> Writer<'c> {
         self.look_after_log(Upkeep::when_idle);
         let mut sealed = false;
         loop {
+            self.shared.round.begin();
             if self.appends.len() < BATCH {
                 self.shared.collect(&mut self.appends, &mut self.requests);
             }
@@ -235,9 +237,15 @@ impl<'c> Writer<'c> {
                 #[cfg(test)]
                 Request::Hook(_) => 0,
             };
-            if !requests.is_empty() && rows > room {
+            // Who runs is kept in memory alone, and after what was asked before: no transaction that fails takes it along.
+            let waits = matches!(request, Request::Runs { .. });
+            if !requests.is_empty() && (waits || rows > room) {
                 self.requests.push_front(request);
                 break;
+            }
+            if let Request::Runs { consumer, runs } = &request {
+                self.tables.set_running(consumer, *runs);
+                continue;
             }
             #[cfg(test)]
             let request = match request {
@@ -304,16 +312,12 @@ impl<'c> Writer<'c> {
                     Request::Register { consumer, stream, start, runs, .. } => {
                         answers.push(tables.register(consumer, *stream, *start, *runs)?);
                     }
-                    Request::Runs { consumer, runs } => {
-                        tables.set_running(consumer, *runs);
-                        answers.push(0);
-                    }
                     Request::Change { change, .. } => answers.push(tables.change(change)?),
                     Request::Attach(attachment) => {
                         let Attachment { seat, callback, record, .. } = &**attachment;
                         answers.push(u64::from(tables.attach(*seat, callback, record)?));
                     }
-                    Request::Compact { .. } => answers.push(0),
+                    Request::Runs { .. } | Request::Compact { .. } => answers.push(0),
                     #[cfg(test)]
                     Request::Hook(_) => answers.push(0),
                 }
@@ -445,7 +449,7 @@ impl<'c> Writer<'c> {
                         _ => self.lose_decisions(1),
                     }
                 }
-                // Nobody waits for the one; the other was answered before it came into a batch.
+                // Done before they came into a batch.
                 Request::Runs { .. } | Request::Compact { .. } => {}
                 #[cfg(test)]
                 Request::Hook(_) => {}
@@ -463,6 +467,7 @@ struct Watch<'a>(&'a Shared);
 
 impl Drop for Watch<'_> {
     fn drop(&mut self) {
+        self.0.round.end();
         if thread::panicking() {
             error!("the journal's writer has failed, and callbacks are refused from now on; restart the dispatcher");
             self.0.abort(&"its writer has failed".into());

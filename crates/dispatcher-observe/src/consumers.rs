@@ -1,7 +1,9 @@
 //! What the pipeline knows of handlers and sinks, and the journal of those that do not run.
 
+use std::collections::BTreeMap;
+
 use dispatcher_core::Timestamp;
-use dispatcher_journal::{Reader, Row, Stream};
+use dispatcher_journal::{JournalError, Reader, Row, Stream};
 use dispatcher_pipeline::{ConsumerStatus, State};
 
 use crate::{names, page::Page, sources::Observed};
@@ -30,15 +32,31 @@ pub(crate) fn write(page: &mut Page, observed: &Observed) {
                 places.push((consumer.name, consumer.checkpoint, None));
             }
         }
-        let dead = reader.dead_counts().unwrap_or_default();
+        let dead = reader.dead_counts().ok();
         for (name, checkpoint, oldest_pending) in &places {
-            let label = [("consumer", name.as_str())];
-            let oldest = oldest_row(reader, name, *checkpoint).into_iter().chain(*oldest_pending).min();
-            let age = oldest.map_or(0.0, |oldest| Timestamp::now().since(oldest).as_secs_f64());
-            page.add(&names::OLDEST, &label, age);
-            page.count(&names::DEAD, &label, dead.get(name).copied().unwrap_or(0));
+            let oldest_row = oldest_row(reader, name, *checkpoint);
+            of_journal(page, name, oldest_row, *oldest_pending, dead.as_ref());
         }
     });
+}
+
+/// What the journal says of a consumer. What it did not say is left out: nothing old and no dead letters would be good news.
+fn of_journal(
+    page: &mut Page,
+    name: &str,
+    oldest_row: Result<Option<Timestamp>, JournalError>,
+    oldest_pending: Option<Timestamp>,
+    dead: Option<&BTreeMap<String, u64>>,
+) {
+    let label = [("consumer", name)];
+    if let Ok(oldest_row) = oldest_row {
+        let oldest = oldest_row.into_iter().chain(oldest_pending).min();
+        let age = oldest.map_or(0.0, |oldest| Timestamp::now().since(oldest).as_secs_f64());
+        page.add(&names::OLDEST, &label, age);
+    }
+    if let Some(dead) = dead {
+        page.count(&names::DEAD, &label, dead.get(name).copied().unwrap_or(0));
+    }
 }
 
 fn of_running(page: &mut Page, consumer: &ConsumerStatus) {
@@ -67,20 +85,38 @@ fn of_running(page: &mut Page, consumer: &ConsumerStatus) {
     page.count(&names::GIVEN_UP, &[label], consumer.dead);
 }
 
-/// When the callback came in that is next for a consumer, or that its next event was made of.
-fn oldest_row(reader: &mut Reader, name: &str, checkpoint: u64) -> Option<Timestamp> {
+/// When the callback came in that is next for a consumer, or that its next event was made of; none if there is no next, or it is
+/// damaged, which is passed over.
+fn oldest_row(reader: &mut Reader, name: &str, checkpoint: u64) -> Result<Option<Timestamp>, JournalError> {
     let stream = if name.starts_with("handler:") { Stream::Callbacks } else { Stream::Events };
     if reader.end(stream) <= checkpoint {
-        return None;
+        return Ok(None);
     }
-    match stream {
-        Stream::Callbacks => match reader.callbacks(checkpoint, 1, 1).ok()?.into_iter().next()? {
-            Row::Intact(row) => Some(row.callback.received_at()),
-            Row::Damaged { .. } => None,
+    Ok(match stream {
+        Stream::Callbacks => match reader.callbacks(checkpoint, 1, 1)?.into_iter().next() {
+            Some(Row::Intact(row)) => Some(row.callback.received_at()),
+            _ => None,
         },
-        Stream::Events => match reader.events(checkpoint, 1, 1).ok()?.into_iter().next()? {
-            Row::Intact(row) => Some(row.event.callback.received_at()),
-            Row::Damaged { .. } => None,
+        Stream::Events => match reader.events(checkpoint, 1, 1)?.into_iter().next() {
+            Some(Row::Intact(row)) => Some(row.event.callback.received_at()),
+            _ => None,
         },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_journal_does_not_say_is_not_zero() {
+        let mut page = Page::default();
+        of_journal(&mut page, "sink:unread", Err(JournalError::Closed), None, None);
+        assert_eq!(page.text().unwrap(), "");
+        of_journal(&mut page, "sink:read", Ok(None), None, Some(&BTreeMap::new()));
+        let text = page.text().unwrap();
+        for line in ["oldest_seconds{consumer=\"sink:read\"} 0", "dead_letters{consumer=\"sink:read\"} 0"] {
+            assert!(text.contains(line), "{text}");
+        }
     }
 }

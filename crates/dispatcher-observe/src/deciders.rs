@@ -20,6 +20,7 @@ pub(crate) fn write(page: &mut Page, deciders: &[DeciderStatus]) {
         page.count(&names::DECIDING, &[handler], decider.in_flight as u64);
         let counts = &decider.counts;
         page.count(&names::ILLEGAL, &[handler], counts.illegal);
+        page.count(&names::SKIPPED, &[handler], counts.skipped);
         for (name, all, differ) in [
             (&names::LATE, counts.came_late, counts.late_differs),
             (&names::SHADOW, counts.shadow, counts.shadow_differs),

@@ -29,7 +29,7 @@ pub(crate) static CALLBACKS: Name = name(
 pub(crate) static SINCE_LAST: Name = name(
     "dispatcher_seconds_since_last_callback",
     GAUGE,
-    "Time since the last verified callback of an app that is configured was answered; without one, since the start.",
+    "Time since the last verified callback of an app that is configured was answered; without one, since it is configured.",
 );
 pub(crate) static REFUSALS: Name =
     name("dispatcher_refusals_total", COUNTER, "Requests that were refused, by cause; those of strangers included.");
@@ -70,6 +70,21 @@ pub(crate) static UNRECORDED: Name = name(
     "Callbacks that were answered and are not in the journal: not taken by it (queue), or not stored in the end (disk).",
 );
 pub(crate) static OPEN_CONNECTIONS: Name = name("dispatcher_open_connections", GAUGE, "Connections that are open.");
+pub(crate) static MAX_CONNECTIONS: Name = name(
+    "dispatcher_max_connections",
+    GAUGE,
+    "Connections that may be open: max_connections, or fewer where the system allows fewer open files.",
+);
+pub(crate) static FULL: Name = name(
+    "dispatcher_connections_full_total",
+    COUNTER,
+    "Times that as many connections were open as may be, so that the next had to wait.",
+);
+pub(crate) static CERTIFICATE: Name = name(
+    "dispatcher_tls_certificate_expiry_timestamp_seconds",
+    GAUGE,
+    "When the certificate that is shown expires, in seconds of the epoch; 0 without TLS.",
+);
 pub(crate) static CONNECTIONS: Name = name("dispatcher_connections_total", COUNTER, "Connections that were opened.");
 pub(crate) static CLOSED: Name = name(
     "dispatcher_connections_closed_total",
@@ -93,6 +108,11 @@ pub(crate) static ILLEGAL: Name = name(
     "dispatcher_illegal_decisions_total",
     COUNTER,
     "Decisions that the command does not allow; they count as failed too.",
+);
+pub(crate) static SKIPPED: Name = name(
+    "dispatcher_skipped_decisions_total",
+    COUNTER,
+    "Late calls that were not waited for and shadows that were not asked, since too many were under way.",
 );
 pub(crate) static LATE: Name = name(
     "dispatcher_late_decisions_total",
@@ -154,7 +174,7 @@ pub(crate) static BACKLOG: Name = name(
 pub(crate) static OLDEST: Name = name(
     "dispatcher_consumer_oldest_seconds",
     GAUGE,
-    "Age of the oldest callback or event that a consumer has yet to finish; 0 if there is none.",
+    "Age of the oldest callback or event that a consumer has yet to finish or pass over, those for others included; 0 if there is none. Not shown while the journal cannot be read.",
 );
 pub(crate) static PENDING: Name =
     name("dispatcher_consumer_pending", GAUGE, "Items that wait for another attempt, or behind one that does.");
@@ -169,5 +189,6 @@ pub(crate) static FAILURES: Name = name(
 );
 pub(crate) static GIVEN_UP: Name =
     name("dispatcher_consumer_given_up_total", COUNTER, "Items that became dead letters.");
-pub(crate) static DEAD: Name = name("dispatcher_dead_letters", GAUGE, "Dead letters that are kept.");
+pub(crate) static DEAD: Name =
+    name("dispatcher_dead_letters", GAUGE, "Dead letters that are kept. Not shown while the journal cannot be read.");
 pub(crate) static REPLAYS: Name = name("dispatcher_replays", GAUGE, "Replays that are under way.");

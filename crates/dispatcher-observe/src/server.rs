@@ -1,10 +1,14 @@
 //! Answers those who ask, on a thread of its own that comes after all others.
 
 use std::{
+    collections::VecDeque,
     convert::Infallible,
     io,
     net::{SocketAddr, TcpListener},
-    sync::Arc,
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     thread::{self, JoinHandle},
     time::Duration,
 };
@@ -19,7 +23,7 @@ use hyper::{
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     runtime::{Builder, Runtime},
-    sync::{OwnedSemaphorePermit, Semaphore, oneshot},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore, oneshot},
     time::{sleep, timeout},
 };
 use tracing::{debug, warn};
@@ -31,13 +35,14 @@ use crate::{
     sources::Observed,
 };
 
-/// How many are answered at once; others wait in the system's queue.
+/// How many are answered at once. When there are more, the oldest that has not sent its request's head makes room; when all have,
+/// others wait in the system's queue.
 const MAX_CONNECTIONS: usize = 64;
 
 /// How long one may take, from connecting to having read the answer.
 const WITHIN: Duration = Duration::from_secs(10);
 /// How long the head of its request may take.
-const HEAD_WITHIN: Duration = Duration::from_secs(5);
+const HEAD_WITHIN: Duration = Duration::from_secs(1);
 /// How large that may be, in bytes. hyper takes no less.
 const HEAD_BYTES: usize = 8 << 10;
 
@@ -112,16 +117,19 @@ fn run(runtime: Runtime, listener: tokio::net::TcpListener, stopped: oneshot::Re
 }
 
 async fn accept(listener: &tokio::net::TcpListener, observed: &Arc<Observed>) {
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let (places, guests) = (Arc::new(Semaphore::new(MAX_CONNECTIONS)), Guests::default());
     // One page at a time: two would read the same, and there is one reader.
     let pages = Arc::new(Semaphore::new(1));
     let mut is_failing = false;
     loop {
-        let Ok(place) = places.clone().acquire_owned().await else { return }; // It is never closed.
         match listener.accept().await {
             Ok((stream, _)) => {
                 is_failing = false;
-                tokio::spawn(serve(stream, observed.clone(), pages.clone(), place));
+                if places.available_permits() == 0 {
+                    guests.make_room();
+                }
+                let Ok(place) = places.clone().acquire_owned().await else { return }; // It is never closed.
+                tokio::spawn(serve(stream, observed.clone(), pages.clone(), place, guests.come()));
             }
             Err(err) => {
                 if !std::mem::replace(&mut is_failing, true) {
@@ -133,20 +141,61 @@ async fn accept(listener: &tokio::net::TcpListener, observed: &Arc<Observed>) {
     }
 }
 
+/// Who is connected, the oldest first.
+#[derive(Default)]
+struct Guests(Mutex<VecDeque<Weak<Guest>>>);
+
+/// Someone who is connected.
+#[derive(Default)]
+struct Guest {
+    /// Whether a whole head has come.
+    has_asked: AtomicBool,
+    leave: Notify,
+}
+
+impl Guests {
+    fn come(&self) -> Arc<Guest> {
+        let guest = Arc::<Guest>::default();
+        let mut guests = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        guests.retain(|guest| guest.strong_count() > 0);
+        guests.push_back(Arc::downgrade(&guest));
+        guest
+    }
+
+    /// Sends the oldest away that has not asked for anything, if there is one.
+    fn make_room(&self) {
+        let mut guests = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let silent = |guest: &Weak<Guest>| guest.upgrade().filter(|guest| !guest.has_asked.load(Relaxed));
+        if let Some((at, guest)) = guests.iter().enumerate().find_map(|(at, guest)| Some((at, silent(guest)?))) {
+            guests.remove(at);
+            guest.leave.notify_one();
+        }
+    }
+}
+
 async fn serve(
     stream: tokio::net::TcpStream,
     observed: Arc<Observed>,
     pages: Arc<Semaphore>,
     _place: OwnedSemaphorePermit,
+    guest: Arc<Guest>,
 ) {
+    let asks = guest.clone();
     let service = service_fn(move |request| {
+        asks.has_asked.store(true, Relaxed);
         let (observed, pages) = (observed.clone(), pages.clone());
         async move { Ok::<_, Infallible>(answer(&request, observed, pages).await) }
     });
     let mut http = http1::Builder::new();
     // One request per connection: who asks every few seconds does not miss more, and nobody holds a place.
     http.timer(TokioTimer::new()).keep_alive(false).header_read_timeout(HEAD_WITHIN).max_buf_size(HEAD_BYTES);
-    match timeout(WITHIN, http.serve_connection(TokioIo::new(stream), service)).await {
+    let served = timeout(WITHIN, http.serve_connection(TokioIo::new(stream), service));
+    let served = tokio::select! {
+        biased;
+        served = served => served,
+        () = guest.leave.notified() => return debug!("a connection to [observe] listen made room for another"),
+    };
+    match served {
         Ok(Ok(())) => {}
         Ok(Err(err)) => debug!(%err, "a connection to [observe] listen ended"),
         Err(_) => debug!("a connection to [observe] listen took too long"),
@@ -206,4 +255,29 @@ fn response(status: StatusCode, kind: &'static str, body: String) -> Response<St
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::futures::Notified;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_oldest_that_is_silent_makes_room() {
+        let guests = Guests::default();
+        let (asking, gone, silent, last) = (guests.come(), guests.come(), guests.come(), guests.come());
+        asking.has_asked.store(true, Relaxed);
+        drop(gone);
+        let is_told = async |notified: Notified<'_>| {
+            tokio::select! { biased; () = notified => true, () = std::future::ready(()) => false }
+        };
+        guests.make_room();
+        assert!(is_told(silent.leave.notified()).await);
+        assert!(!is_told(asking.leave.notified()).await && !is_told(last.leave.notified()).await);
+        guests.make_room();
+        assert!(is_told(last.leave.notified()).await, "who was told is not told again");
+        guests.make_room();
+        assert!(!is_told(asking.leave.notified()).await);
+    }
 }

@@ -44,8 +44,6 @@ pub struct Reloads {
 /// The sources, and what is kept between two times that someone asks.
 pub(crate) struct Observed {
     pub(crate) sources: Sources,
-    /// Since when it runs.
-    pub(crate) since: Timestamp,
     pub(crate) process: ProcessCollector,
     is_draining: AtomicBool,
     reader: Mutex<Option<Reader>>,
@@ -55,7 +53,6 @@ impl Observed {
     pub(crate) fn new(sources: Sources) -> Observed {
         Observed {
             sources,
-            since: Timestamp::now(),
             process: ProcessCollector::for_self(),
             is_draining: AtomicBool::new(false),
             reader: Mutex::default(),

@@ -1,8 +1,13 @@
 //! Other handlers and sinks for a pipeline that runs.
 
-use std::{convert::Infallible, sync::PoisonError};
-
-use tokio::sync::mpsc;
+use std::{
+    convert::Infallible,
+    sync::{
+        PoisonError,
+        mpsc::{self, RecvTimeoutError},
+    },
+    time::Duration,
+};
 
 use crate::{
     HandlerInstance, PipelineHandle, SinkInstance, StartError, State,
@@ -26,10 +31,11 @@ pub struct Applied {
 }
 
 impl Applied {
-    /// Resolves when what was under way in those that changed or are gone has ended, and their successors have begun; or when
-    /// the pipeline has ended.
-    pub async fn settled(&mut self) {
-        let None = self.settling.recv().await;
+    /// Waits until what was under way in those that changed or are gone has ended, and their successors have begun, or until
+    /// the pipeline has ended; false if that takes longer than `within`. Blocks.
+    #[must_use]
+    pub fn settles(&self, within: Duration) -> bool {
+        self.settling.recv_timeout(within) == Err(RecvTimeoutError::Disconnected)
     }
 }
 
@@ -49,7 +55,7 @@ impl PipelineHandle {
     pub fn apply(&self, handlers: Vec<HandlerInstance>, sinks: Vec<SinkInstance>) -> Result<Applied, StartError> {
         let _turn = self.applying.lock().unwrap_or_else(PoisonError::into_inner);
         let (before, after) = (self.known(), Known::new(&handlers, &sinks));
-        let (token, settling) = mpsc::channel(1);
+        let (token, settling) = mpsc::channel();
         let mut applied = Applied { added: vec![], changed: vec![], removed: vec![], resumed: vec![], settling };
         let (stopped, parked) = self.out_of_work()?;
         // True for those that are to begin.

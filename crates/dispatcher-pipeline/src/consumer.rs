@@ -334,6 +334,10 @@ impl<W: Worker> Consumer<W> {
         let Orders { parked, is_cancelled, retire_by } = self.orders.borrow_and_update().clone();
         self.is_cancelled = is_cancelled;
         self.retire_by = retire_by;
+        if retire_by.is_some() {
+            // Whether its plugin is to be left alone is its successor's affair.
+            return is_cancelled;
+        }
         match parked {
             Some(reason) => {
                 if self.health.park(reason.clone(), now) {

@@ -5,13 +5,13 @@ use std::{
     collections::{HashMap, HashSet},
     convert::Infallible,
     rc::Rc,
-    sync::Arc,
+    sync::{Arc, mpsc},
     time::{Duration, Instant},
 };
 
 use dispatcher_journal::{Consumer as Known, Journal, JournalError, Reader, Replay, Stream};
 use tokio::{
-    sync::{mpsc, watch},
+    sync::watch,
     task::{Id, JoinSet},
     time::sleep,
 };
@@ -254,8 +254,18 @@ impl Deck {
         self.spawn(Work::Consumer(name.to_owned()), consumer.run());
     }
 
+    /// Starts a replay that the journal has, unless it runs already: whoever asks for one may come later than the successor of
+    /// its handler or sink, which has found it in the journal.
     pub(crate) fn start_replay(&mut self, replay: Replay) {
         let name = replay.consumer();
+        if self.orders.contains_key(&name) {
+            return;
+        }
+        if self.retiring.contains_key(&*replay.target) {
+            // It would take lanes that are about to be closed, and keep its predecessor from ending: the successor starts it.
+            self.journal.set_running(&name, false);
+            return;
+        }
         let (handler, sink) = (self.handlers.get(&*replay.target).cloned(), self.sinks.get(&*replay.target).cloned());
         if handler.is_none() && sink.is_none() {
             warn!(
@@ -422,11 +432,11 @@ impl Deck {
             Vec::new()
         });
         for replay in replays.into_iter().filter(|replay| replay.ended_at.is_none() && *replay.target == *consumer) {
-            let name = replay.consumer();
-            if !self.orders.contains_key(&name) {
-                self.journal.set_running(&name, true);
-                self.start_replay(replay);
-            }
+            self.journal.set_running(&replay.consumer(), true);
+            self.start_replay(replay);
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

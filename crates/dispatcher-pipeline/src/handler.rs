@@ -129,7 +129,7 @@ impl Worker for HandlerWorker {
     }
 
     fn bytes(item: &CallbackRow) -> usize {
-        CALLBACK_BYTES + item.callback.body_bytes().len() + item.callback.query().len()
+        CALLBACK_BYTES + item.callback.body_bytes().len() + item.callback.query_and_trace().len()
     }
 
     fn selects(&self, item: &CallbackRow) -> bool {

@@ -3,10 +3,14 @@
 //! Writing is two additions to plain atomics, without a lock or an allocation. What is measured is a whole number of a
 //! unit that the owner chooses – microseconds, rows – and may lie below zero, as one clock may be ahead of another.
 
+mod round;
+
 use std::{
     sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
     time::Duration,
 };
+
+pub use round::Round;
 
 /// One more than the most bounds that a histogram can have.
 const PLACES: usize = 20;

@@ -50,6 +50,8 @@ pub enum Behaviour {
     Block,
     /// Panics.
     Panic,
+    /// Panics, with the item's key and data in its words.
+    PanicQuoting,
 }
 
 /// The settings of the sink.
@@ -157,7 +159,7 @@ impl Control {
         assert!(matches!(waited, Ok(Ok(_))), "{n} questions were to be seen, and there were {}", *self.asked.borrow());
     }
 
-    async fn act(&self, id: String, key: Option<&str>) -> Act {
+    async fn act(&self, id: String, key: Option<&str>, data: &[u8]) -> Act {
         self.tried.send_modify(|tried| *tried += 1);
         let behaviour = self.behaviour.borrow().clone();
         match behaviour {
@@ -172,6 +174,7 @@ impl Control {
             Behaviour::Hang => std::future::pending().await,
             Behaviour::Block => block(),
             Behaviour::Panic => panic!("told to panic"),
+            Behaviour::PanicQuoting => panic!("told to panic over {key:?}: {}", String::from_utf8_lossy(data)),
         }
     }
 }
@@ -243,7 +246,7 @@ impl Sink for Misbehaving {
                 outcomes.push(Outcome::NotTried);
                 continue;
             }
-            match self.0.act(event.id(), key).await {
+            match self.0.act(event.id(), key, event.data_json()).await {
                 Act::Take => outcomes.push(Outcome::Done),
                 Act::Fail(failure) => {
                     outcomes.push(Outcome::Failed(failure));
@@ -264,7 +267,8 @@ impl Handler for MisbehavingHandler {
     }
 
     async fn handle(&self, callback: &Callback, _: &HandleContext) -> Result<Vec<NewEvent>, HandlerError> {
-        match self.control.act(callback.id().to_string(), callback.key().map(|key| &**key)).await {
+        let (id, key) = (callback.id().to_string(), callback.key().map(|key| &**key));
+        match self.control.act(id, key, callback.body_bytes()).await {
             Act::Take => Ok(vec![NewEvent::forwarding("misbehaving.handled")]),
             Act::Fail(failure) => Err(failure.into()),
             Act::Down => Err(HandlerError::down("told to be down")),

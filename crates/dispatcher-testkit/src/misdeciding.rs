@@ -39,6 +39,8 @@ pub(crate) enum Verdict {
     Fail,
     /// It panics.
     Panic,
+    /// It panics, with the callback's body in its words.
+    PanicQuoting,
     /// It awaits for ever.
     Hang,
     /// It blocks its thread for ever.
@@ -103,6 +105,7 @@ impl Verdict {
             }
             Verdict::Fail => return Err(HandlerError::retry("told to fail")),
             Verdict::Panic => panic!("told to panic"),
+            Verdict::PanicQuoting => panic!("told to panic over {:?}", callback.body_bytes()),
             Verdict::Hang => std::future::pending().await,
             Verdict::Block => block(),
         };

@@ -3,11 +3,12 @@
 //!
 //! TLS 1.2 and 1.3, with ring. HTTP/1.1 is the only protocol that is offered.
 
-use std::{fmt, fs, io, path::Path, path::PathBuf, sync::Arc};
+use std::{fmt, fs, io, path::Path, path::PathBuf, sync::Arc, time::Duration};
 
 use rustls::{
-    Error, InconsistentKeys, RootCertStore, ServerConfig,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    CertificateError, Error, InconsistentKeys, RootCertStore, ServerConfig,
+    client::{WebPkiServerVerifier, danger::ServerCertVerifier as _},
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
     server::{NoServerSessionStorage, WebPkiClientVerifier},
 };
 
@@ -79,7 +80,10 @@ impl std::error::Error for TlsError {}
 
 /// What a server speaks TLS with. A clone is the same.
 #[derive(Clone)]
-pub struct Tls(Arc<ServerConfig>);
+pub struct Tls {
+    config: Arc<ServerConfig>,
+    expires: Option<u64>,
+}
 
 impl fmt::Debug for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -91,7 +95,13 @@ impl Tls {
     /// For `rustls` and what is built on it.
     #[must_use]
     pub fn server_config(&self) -> Arc<ServerConfig> {
-        self.0.clone()
+        self.config.clone()
+    }
+
+    /// When the first of its own certificates expires, in Unix seconds; `None` if that cannot be told.
+    #[must_use]
+    pub fn expires(&self) -> Option<u64> {
+        self.expires
     }
 }
 
@@ -146,6 +156,7 @@ impl TlsFiles {
                 builder.with_client_cert_verifier(verifier)
             }
         };
+        let expires = certs.iter().filter_map(expiry).min();
         let mut config = builder.with_single_cert(certs, key).map_err(|err| match err {
             Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
                 let what =
@@ -160,7 +171,21 @@ impl TlsFiles {
             config.session_storage = Arc::new(NoServerSessionStorage {});
             config.send_tls13_tickets = 0;
         }
-        Ok(Tls(Arc::new(config)))
+        Ok(Tls { config: Arc::new(config), expires })
+    }
+}
+
+/// When it expires, in Unix seconds: what a client says that meets it long after.
+fn expiry(cert: &CertificateDer<'static>) -> Option<u64> {
+    let mut itself = RootCertStore::empty();
+    itself.add(cert.clone()).ok()?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let client = WebPkiServerVerifier::builder_with_provider(Arc::new(itself), provider).build().ok()?;
+    let name = ServerName::try_from("localhost").ok()?;
+    let long_after = UnixTime::since_unix_epoch(Duration::from_secs(u64::MAX));
+    match client.verify_server_cert(cert, &[], &name, &[], long_after) {
+        Err(Error::InvalidCertificate(CertificateError::ExpiredContext { not_after, .. })) => Some(not_after.as_secs()),
+        _ => None,
     }
 }
 
@@ -263,6 +288,22 @@ mod tests {
         let found = wrong(&files);
         assert!(found[0].1.contains("is not the key of the certificate"), "{found:?}");
         assert_eq!(found[0].0, TlsFile::Key);
+    }
+
+    #[test]
+    fn the_first_to_expire_counts() {
+        let (dir, mut files) = folder();
+        let long = fs::read_to_string(&files.cert).unwrap();
+        let far = files.load().unwrap().expires().unwrap();
+        let mut params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2021, 1, 1);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let expired = params.self_signed(&key).unwrap().pem();
+        files.cert = dir.path().join("chain.pem");
+        fs::write(&files.cert, long + &expired).unwrap();
+        assert_eq!(files.load().unwrap().expires(), Some(1_609_459_200));
+        assert!(far > 1_609_459_200, "{far}");
     }
 
     #[test]

@@ -29,7 +29,9 @@ use crate::{
     version,
     subcommand_negates_reqs = true,
     args_conflicts_with_subcommands = true,
-    after_help = "Exit codes: 0 done; 1 failed; 2 wrong usage; 78 the configuration is wrong."
+    after_help = "Environment: DISPATCHER_ADMIN_URL and DISPATCHER_ADMIN_TOKEN: the dispatcher that is asked and steered, at its \
+                  [admin] listen, instead of the one of --config.\n\n\
+                  Exit codes: 0 done; 1 failed; 2 wrong usage; 78 the configuration is wrong."
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]
@@ -43,6 +45,24 @@ pub(crate) struct ConfigFile {
     /// The configuration
     #[arg(long, value_name = "FILE", default_value = "dispatcher.toml")]
     pub(crate) config: PathBuf,
+}
+
+/// Whom a command asks.
+#[derive(Debug, Args)]
+pub(crate) struct Asked {
+    #[command(flatten)]
+    pub(crate) config: ConfigFile,
+    /// Ask the dispatcher at this URL, where its [admin] listen is, and not the one of --config
+    ///
+    /// The variable DISPATCHER_ADMIN_URL says the same. A token that opens it is taken from DISPATCHER_ADMIN_TOKEN.
+    #[arg(long, value_name = "URL")]
+    pub(crate) admin: Option<String>,
+    /// Ask the dispatcher that has this journal open, or read the journal itself, whatever --config says of it
+    ///
+    /// A dispatcher that runs keeps the journal that it was started with, and is found by it: where journal.path is another by
+    /// now, or the file cannot be read here, this says where it is.
+    #[arg(long, value_name = "FILE", conflicts_with = "admin")]
+    pub(crate) journal: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -130,6 +150,9 @@ pub(crate) struct Send {
     /// The callback URL [default: the configuration's listen and path]
     #[arg(long)]
     pub(crate) url: Option<String>,
+    /// Certificates to trust in place of the system's, as PEM: of the authority that issued the intake's, or the intake's own
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
     /// The SDKAppID, or the name of an app in the configuration [default: its first app]
     #[arg(long)]
     pub(crate) app: Option<String>,

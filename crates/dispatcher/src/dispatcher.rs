@@ -3,7 +3,9 @@
 use std::{collections::BTreeMap, fmt, net::SocketAddr, net::TcpListener, sync::Arc, time::Duration};
 
 use dispatcher_config::{Config, Finding};
-use dispatcher_control::{AppView, Live, NotReloaded, Operations, Reloaded, Server, Steering, socket_path};
+use dispatcher_control::{
+    Admin, Admission, AppView, Audit, Live, NotReloaded, Operations, Reloaded, Server, Steering, socket_path,
+};
 use dispatcher_core::Timestamp;
 use dispatcher_decider::Deciders;
 use dispatcher_intake::{Counters, Intake};
@@ -14,8 +16,8 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::{
-    observing,
-    reload::{ReloadError, Running, Source},
+    admin, observing,
+    reload::{Control, ReloadError, Running, Source},
     setup::setup,
     wiring::{apps, deciders, default_decisions, handlers, intake_options, journal_options, rules, sinks, start},
 };
@@ -23,11 +25,17 @@ use crate::{
 /// What the pipeline takes beyond its limit for its last commit, and to close sinks.
 const LAST_COMMIT: Duration = Duration::from_secs(2);
 
+/// No thread has to come round sooner: a busy machine may keep it waiting.
+const SECOND: Duration = Duration::from_secs(1);
+/// How long the journal's writer may take for what it does at once.
+const WRITING: Duration = Duration::from_secs(60);
+
 /// A running dispatcher. Stop it with [`drain`](Dispatcher::drain); dropped without, it stops as a crash would, and what
 /// it had acknowledged is in the journal.
 pub struct Dispatcher {
     /// First, so that nobody asks for what is being dropped.
     control: Option<Server>,
+    admin: Option<Admin>,
     observer: Option<Observer>,
     running: Arc<Running>,
     local_addr: SocketAddr,
@@ -56,6 +64,7 @@ impl Dispatcher {
             StartError(config.finding("intake.listen", what))
         })?;
         let observe = observing::listener(&config).map_err(StartError)?;
+        let admin = admin::listener(&config).map_err(StartError)?;
         let journal = Journal::open(journal_options(&config))
             .map_err(|err| StartError(config.finding("journal.path", err.to_string())))?;
         keep_places(&config, &journal).map_err(|err| StartError(config.finding("journal.path", err.to_string())))?;
@@ -65,9 +74,10 @@ impl Dispatcher {
         let within = config.intake.answer_within.get();
         let deciders = Deciders::start(deciders(&config), &default_decisions(&config), within)
             .map_err(|err| StartError(config.finding("handlers", format!("cannot start the deciders: {err}"))))?;
-        let shadows = cast_shadows(&deciders, &journal)
-            .map_err(|err| StartError(config.finding("journal.path", err.to_string())))?;
-        for (handler, until) in shadows {
+        let shadows = journal.shadows().map_err(|err| StartError(config.finding("journal.path", err.to_string())))?;
+        deciders.cast_shadows(&shadows);
+        let decides = |name: &str| deciders.status().iter().any(|decider| decider.name == name);
+        for (handler, until) in shadows.iter().filter(|(handler, _)| decides(handler)) {
             info!(handler, %until, "is a shadow for a while: it is asked after the answer, and does not count");
         }
         let (options, apps, rules) = (intake_options(&config), apps(&config), rules(&config));
@@ -85,6 +95,7 @@ impl Dispatcher {
             .map_err(StartError)?;
         let live = Live {
             listen: local_addr.to_string(),
+            admin: admin.as_ref().and_then(|listener| listener.local_addr().ok()).map(|addr| addr.to_string()),
             since: Timestamp::now(),
             deciders,
             apps: Arc::new(move || apps_of(&counted)),
@@ -93,12 +104,23 @@ impl Dispatcher {
         };
         let operations =
             Operations::new(journal.clone(), Some(pipeline.handle()), setup(&of_setup, Some(live.clone())));
-        running.tell(operations.clone(), live);
-        let control = Server::start(&path, operations).inspect_err(|err| {
+        let audit = Audit::new(of_setup.audit_path());
+        let admission = Admission::new(admin::options(&of_setup));
+        running.tell(Control {
+            operations: operations.clone(),
+            live,
+            audit: audit.clone(),
+            admission: admission.clone(),
+        });
+        let admin = admin
+            .map(|listener| admin::start(&of_setup, listener, admission, operations.clone(), audit.clone()))
+            .transpose()
+            .map_err(StartError)?;
+        let control = Server::start(&path, operations, audit).inspect_err(|err| {
             let socket = socket_path(&path);
             warn!(%err, socket = %socket.display(), "the command line cannot ask this dispatcher; all else works");
         });
-        Ok(Dispatcher { control: control.ok(), observer, running, local_addr, counters, pipeline, journal })
+        Ok(Dispatcher { control: control.ok(), admin, observer, running, local_addr, counters, pipeline, journal })
     }
 
     /// Goes by this configuration from now on, without a restart: apps, tokens, limits, handlers, sinks, decisions. Requests
@@ -107,7 +129,7 @@ impl Dispatcher {
     /// is. Blocks, for some seconds at most: call it on a thread that may.
     ///
     /// # Errors
-    /// Nothing has changed.
+    /// Nothing has changed, or the dispatcher is stopping.
     pub fn reload(&self, config: Config) -> Result<Reloaded, ReloadError> {
         self.running.apply(config)
     }
@@ -115,6 +137,13 @@ impl Dispatcher {
     /// What can be reloaded.
     pub(crate) fn running(&self) -> &Arc<Running> {
         &self.running
+    }
+
+    /// Whether all threads that callbacks hang on come round, each within the time that is given, or a second if that is less; the
+    /// journal's writer within a minute, since a restart mends no disk.
+    pub(crate) fn pulse(&self) -> impl Fn(Duration) -> bool + use<> {
+        let (counters, journal) = (self.counters.clone(), self.journal.clone());
+        move |within| counters.longest_silence() < within.max(SECOND) && journal.busy_for() < WRITING
     }
 
     /// Where it listens: the configured address, with the port that the system chose if that was 0.
@@ -127,6 +156,12 @@ impl Dispatcher {
     #[must_use]
     pub fn observe_addr(&self) -> Option<SocketAddr> {
         self.observer.as_ref().map(Observer::local_addr)
+    }
+
+    /// Where it can be asked and steered, if `[admin] listen` says so.
+    #[must_use]
+    pub fn admin_addr(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(Admin::local_addr)
     }
 
     /// Those that decide.
@@ -163,10 +198,10 @@ impl Dispatcher {
         self.running.deciders().drain(left.saturating_sub(LAST_COMMIT) / 2).await;
         let left = until.saturating_duration_since(Instant::now());
         self.pipeline.drain(left.saturating_sub(LAST_COMMIT)).await;
-        let (journal, control, observer) = (self.journal, self.control, self.observer);
+        let (journal, control, admin, observer) = (self.journal, self.control, self.admin, self.observer);
         // Closing waits for the last commit, which is a matter of the disk. Until then it can be asked how it is.
         let closed = tokio::task::spawn_blocking(move || {
-            drop((control, observer));
+            drop((control, admin, observer));
             journal.close();
         });
         let closed = closed.await;
@@ -194,13 +229,6 @@ impl fmt::Display for StartError {
 }
 
 impl std::error::Error for StartError {}
-
-/// Makes shadows of the handlers of which someone said so, for as long as they said; returns those.
-pub(crate) fn cast_shadows(deciders: &Deciders, journal: &Journal) -> Result<Vec<(String, Timestamp)>, JournalError> {
-    let mut shadows = journal.shadows()?;
-    shadows.retain(|(handler, until)| deciders.set_shadow(handler, Some(*until)));
-    Ok(shadows)
-}
 
 /// What came from the apps that are configured, by name.
 fn apps_of(counters: &Counters) -> Vec<AppView> {

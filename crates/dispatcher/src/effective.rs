@@ -16,8 +16,8 @@ use crate::{
 /// Where the origins stand, if values are not too long.
 const COLUMN: usize = 48;
 
-/// Every value that is in force, with defaults, and behind each where it comes from. Secrets, and the users and queries of URLs,
-/// are hidden; a value that holds a variable called like a secret is, too.
+/// Every value that is in force, with defaults, and behind each where it comes from. Secrets are hidden, and of URLs the users,
+/// the queries and what is deep in the path; a value that holds a variable called like a secret is, too.
 #[derive(Debug, Args)]
 pub(crate) struct ShowConfig {
     /// Write JSON

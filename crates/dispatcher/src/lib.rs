@@ -11,6 +11,7 @@
 //! The bundled handlers and sinks are always there. [`Dispatcher`] is the part that runs, for tests that start one inside
 //! their own process.
 
+mod admin;
 mod bundled;
 mod cli;
 mod command;
@@ -21,6 +22,7 @@ mod effective;
 mod listing;
 mod logging;
 mod observing;
+mod panics;
 mod plugins;
 mod reload;
 mod run;

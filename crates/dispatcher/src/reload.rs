@@ -1,28 +1,29 @@
 //! A configuration that is read again while the dispatcher runs: checked whole, then applied, or not at all.
 
 use std::{
-    fmt,
+    fmt, fs,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use dispatcher_config::{Config, Finding, Findings, contents_of};
-use dispatcher_control::{Live, NotReloaded, Operations, Reloaded, Steering};
+use dispatcher_control::{Admission, Audit, Live, NotReloaded, Operations, Reloaded, Steering};
 use dispatcher_core::{Registry, TimeSpan, Timestamp};
 use dispatcher_decider::Deciders;
 use dispatcher_intake::Intake;
 use dispatcher_journal::Journal;
 use dispatcher_observe::Reloads;
-use dispatcher_pipeline::PipelineHandle;
-use tokio::{runtime::Builder, time::timeout};
+use dispatcher_pipeline::{Applied, PipelineHandle};
+use tokio::time::sleep;
 use tracing::{error, info, warn};
 
 use crate::{
-    dispatcher::{cast_shadows, keep_places},
+    admin,
+    dispatcher::keep_places,
     logging,
     setup::setup,
     wiring::{apps, deciders, default_decisions, handlers, intake_options, rules, sinks},
@@ -47,12 +48,14 @@ pub(crate) struct Running {
     started: Config,
     /// What counts now. Held for moments.
     now: Mutex<Now>,
-    /// Held while a configuration is applied.
+    /// Held while a configuration is read and applied, so that the one that was read last is the one that counts.
     turn: Mutex<()>,
     /// What is told to those who ask, once there is somebody who answers them.
-    told: Mutex<Option<(Operations, Live)>>,
+    control: Mutex<Option<Control>>,
     /// What stood in the files when they were last read.
     seen: AtomicU64,
+    /// Why what was last read does not count, if it does not.
+    trouble: Mutex<Option<String>>,
     counts: Arc<Counts>,
 }
 
@@ -62,6 +65,15 @@ pub(crate) struct Counts {
     invalid: AtomicU64,
     failed: AtomicU64,
     last: AtomicI64, // In milliseconds of the epoch.
+}
+
+/// What those who ask are answered by.
+#[derive(Clone)]
+pub(crate) struct Control {
+    pub(crate) operations: Operations,
+    pub(crate) live: Live,
+    pub(crate) audit: Audit,
+    pub(crate) admission: Admission,
 }
 
 /// What counts now.
@@ -98,15 +110,16 @@ impl Running {
             started: config.clone(),
             now: Mutex::new(Now { config, deciders }),
             turn: Mutex::default(),
-            told: Mutex::default(),
+            control: Mutex::default(),
             seen: AtomicU64::new(seen),
+            trouble: Mutex::default(),
             counts: Arc::new(Counts::new()),
         }
     }
 
     /// Has these told what changes.
-    pub(crate) fn tell(&self, operations: Operations, live: Live) {
-        *lock(&self.told) = Some((operations, live));
+    pub(crate) fn tell(&self, control: Control) {
+        *lock(&self.control) = Some(control);
     }
 
     pub(crate) fn deciders(&self) -> Deciders {
@@ -144,16 +157,30 @@ impl Running {
         self.counts.clone()
     }
 
-    /// Goes by this configuration from now on, and counts whether it does. Blocks until those who are new are open, or have failed to, and until what is
-    /// under way with those who change has ended, for some seconds at most.
+    /// Goes by this configuration from now on, and counts whether it does. Blocks until those who are new are open, or have
+    /// failed to, and until what is under way with those who change has ended, for some seconds at most.
     pub(crate) fn apply(&self, config: Config) -> Result<Reloaded, ReloadError> {
-        let outcome = self.change_to(config);
-        self.counts.count(outcome.as_ref().map(drop));
-        outcome
+        let turn = lock(&self.turn);
+        let changed = self.change_to(config);
+        drop(turn);
+        self.note(changed.as_ref().map(drop));
+        Ok(changed?.settle())
     }
 
-    fn change_to(&self, config: Config) -> Result<Reloaded, ReloadError> {
-        let turn = lock(&self.turn);
+    /// Reads the file again, and goes by it. Blocks like [`apply`](Running::apply).
+    pub(crate) fn reload(&self) -> Result<Reloaded, ReloadError> {
+        let changed = self.read_and_change();
+        self.note(changed.as_ref().map(drop));
+        Ok(changed?.settle())
+    }
+
+    fn read_and_change(&self) -> Result<Changed, ReloadError> {
+        let _turn = lock(&self.turn);
+        self.change_to(self.read()?)
+    }
+
+    /// Whoever calls this has the turn.
+    fn change_to(&self, config: Config) -> Result<Changed, ReloadError> {
         let before = lock(&self.now).clone();
         let (mut config, started) = (config, &self.started);
         let mut reloaded = Reloaded {
@@ -167,6 +194,12 @@ impl Running {
         // What needs a restart stays as it was started, for all who ask as well.
         config.journal = started.journal.clone();
         config.intake.listen = started.intake.listen;
+        if config.admin.listen != started.admin.listen {
+            // What is right for another address may be plain HTTP, and wrong for the one that is still listened on.
+            config.admin.listen = started.admin.listen;
+            config.admin_tls = before.config.admin_tls.clone();
+        }
+        config.check_signatures().map_err(ReloadError::Invalid)?;
         let within = config.intake.answer_within.get();
         let failed = |what: &str, err: &dyn fmt::Display| ReloadError::Failed(format!("{what}: {err}"));
         let stopping = || ReloadError::Failed("the dispatcher is stopping".to_owned());
@@ -177,43 +210,45 @@ impl Running {
             .deciders
             .succeed(deciders(&config), &default_decisions(&config), within)
             .map_err(|err| failed("the deciders", &err))?;
-        let cast = cast_shadows(&successor, &self.journal).map(drop);
-        let applied =
-            cast.and_then(|()| keep_places(&config, &self.journal)).map_err(|err| failed("the journal", &err));
-        let applied = applied.and_then(|()| {
-            self.pipeline.apply(handlers(&config), sinks(&config)).map_err(|err| failed("handlers and sinks", &err))
-        });
-        let mut applied = applied.inspect_err(|_| successor.retire(&before.deciders))?;
-        {
-            // The last, so that whatever it lets in is handled and delivered. It was checked, and so cannot fail.
-            let intake = lock(&self.intake);
-            let intake = intake.as_ref().ok_or_else(stopping)?;
-            let replaced = intake.replace(intake_options(&config), apps(&config), rules(&config), successor.clone());
-            replaced.map_err(|err| failed("the intake", &err))?;
-        }
+        let change = || {
+            let prepared = lock(&self.intake)
+                .as_ref()
+                .ok_or_else(stopping)?
+                .prepare(intake_options(&config), apps(&config), rules(&config), successor.clone())
+                .map_err(|err| failed("the intake", &err))?;
+            keep_places(&config, &self.journal).map_err(|err| failed("the journal", &err))?;
+            let shadows = self.journal.shadows().map_err(|err| failed("the journal", &err))?;
+            let applied = self
+                .pipeline
+                .apply(handlers(&config), sinks(&config))
+                .map_err(|err| failed("handlers and sinks", &err))?;
+            // From here on nothing fails but what is stopping. Who is a shadow is one before it is asked.
+            let control = lock(&self.control).clone();
+            let replaced = control.map(|control| {
+                control.audit.replace(config.audit_path());
+                control.admission.replace(admin::options(&config));
+                let live = Live { deciders: successor.clone(), ..control.live };
+                control.operations.replace(setup(&config, Some(live)))
+            });
+            if !matches!(replaced, Some(Ok(()))) {
+                successor.cast_shadows(&shadows);
+            }
+            // The last, so that whatever it lets in is handled and delivered.
+            lock(&self.intake).as_ref().ok_or_else(stopping)?.go_by(prepared);
+            Ok(applied)
+        };
+        let applied = change().inspect_err(|_| successor.retire(&before.deciders))?;
         before.deciders.retire(&successor);
-        if let Some((operations, live)) = &*lock(&self.told) {
-            operations.replace(setup(&config, Some(Live { deciders: successor.clone(), ..live.clone() })));
-        }
         if has_level {
             // Only in a program whose log is another's does this fail.
             let _ = logging::set_level(config.log.level);
         }
         *lock(&self.now) = Now { config, deciders: successor };
-        drop(turn);
         reloaded.added = union(&applied.added, &succession.added);
         reloaded.changed = union(&applied.changed, &succession.changed);
         reloaded.removed = union(&applied.removed, &succession.removed);
         reloaded.resumed = applied.resumed.clone();
-        reloaded.finishing = !settles(&mut applied);
-        tell(&reloaded);
-        Ok(reloaded)
-    }
-
-    /// Reads the file again, and goes by it. Blocks like [`apply`](Running::apply).
-    pub(crate) fn reload(&self) -> Result<Reloaded, ReloadError> {
-        let config = self.read().inspect_err(|err| self.counts.count(Err(err)))?;
-        self.apply(config)
+        Ok(Changed { reloaded, applied })
     }
 
     fn read(&self) -> Result<Config, ReloadError> {
@@ -222,6 +257,10 @@ impl Running {
                 "this dispatcher was not started from a file that could be read again".into(),
             ));
         };
+        if fs::metadata(&source.path).is_ok_and(|metadata| !metadata.is_file()) {
+            // A pipe, say, which is empty by now, and whoever reads it waits for ever.
+            return Err(ReloadError::Failed(format!("{}: is no file that could be read again", source.path.display())));
+        }
         let files = lock(&self.now).config.files.clone();
         let before = look(&source.path, &files);
         let loaded = Config::load(&source.path, &source.registry);
@@ -232,6 +271,12 @@ impl Running {
         };
         self.seen.store(now_seen, Relaxed);
         loaded.map_err(ReloadError::Invalid)
+    }
+
+    /// Counts what came of it, and remembers why it does not count.
+    fn note(&self, outcome: Result<(), &ReloadError>) {
+        *lock(&self.trouble) = outcome.err().map(ToString::to_string);
+        self.counts.count(outcome);
     }
 
     /// The same for nobody in particular: what comes of it is in the log.
@@ -245,6 +290,25 @@ impl Running {
         }
     }
 
+    /// Whether what was last read does not count.
+    fn has_trouble(&self) -> bool {
+        self.source.is_some() && lock(&self.trouble).is_some()
+    }
+
+    /// Tries again what failed, in case the cause is gone. Neither counted nor told while it is the same.
+    fn retry(&self) {
+        let changed = self.read_and_change();
+        let trouble = changed.as_ref().err().map(ToString::to_string);
+        if trouble.is_some() && *lock(&self.trouble) == trouble {
+            return;
+        }
+        self.note(changed.as_ref().map(drop));
+        match changed.map(Changed::settle) {
+            Ok(_) => info!("what kept the configuration from being reloaded is gone: it counts now"),
+            Err(err) => error!("the configuration is still not reloaded, for another reason: {err}"),
+        }
+    }
+
     /// How often it is to be looked whether the files say something else, and whether they do.
     pub(crate) fn watch(&self) -> Option<Duration> {
         lock(&self.now).config.reload.watch.get().map(TimeSpan::get)
@@ -253,7 +317,9 @@ impl Running {
     /// What stands in the files now, if it is not what was last read. Blocks on the disk.
     pub(crate) fn news(&self) -> Option<u64> {
         let source = self.source.as_ref()?;
-        let now = look(&source.path, &lock(&self.now).config.files);
+        // Nobody waits for the disk to learn what counts.
+        let files = lock(&self.now).config.files.clone();
+        let now = look(&source.path, &files);
         (now != self.seen.load(Relaxed)).then_some(now)
     }
 }
@@ -308,7 +374,8 @@ fn look(path: &Path, files: &[PathBuf]) -> u64 {
 /// The keys that are others than at the start, and count only after the next.
 fn needs_restart(started: &Config, config: &Config) -> Vec<String> {
     let of_start = |key: &String| {
-        key.starts_with("journal.") || ["intake.listen", "log.format", "observe.listen"].contains(&key.as_str())
+        key.starts_with("journal.")
+            || ["admin.listen", "intake.listen", "log.format", "observe.listen"].contains(&key.as_str())
     };
     let mut keys: Vec<String> = config.changed_since(started).into_iter().filter(of_start).collect();
     let threads = intake_options(started).needs_restart(&intake_options(config));
@@ -338,11 +405,22 @@ fn union(consumers: &[String], deciders: &[String]) -> Vec<String> {
     names
 }
 
-/// Waits until those who change have ended what they had under way, as long as one may; true if they have.
-fn settles(applied: &mut dispatcher_pipeline::Applied) -> bool {
-    const WAIT: Duration = Duration::from_secs(5);
-    let Ok(runtime) = Builder::new_current_thread().enable_time().build() else { return false };
-    runtime.block_on(async { timeout(WAIT, applied.settled()).await.is_ok() })
+/// What was changed, and is not through with it yet.
+struct Changed {
+    reloaded: Reloaded,
+    applied: Applied,
+}
+
+impl Changed {
+    /// Waits until those who change have ended what they had under way, as long as one may, and says in the log what became
+    /// of all.
+    fn settle(self) -> Reloaded {
+        const WAIT: Duration = Duration::from_secs(5);
+        let Changed { mut reloaded, applied } = self;
+        reloaded.finishing = !applied.settles(WAIT);
+        tell(&reloaded);
+        reloaded
+    }
 }
 
 fn tell(reloaded: &Reloaded) {
@@ -380,35 +458,50 @@ impl std::error::Error for ReloadError {}
 
 /// Reloads for `cause` on a thread that may block.
 pub(crate) async fn reload_for(running: &Arc<Running>, cause: &'static str) {
-    let running = running.clone();
-    // An error means that it panicked, and has said so.
-    let _ = tokio::task::spawn_blocking(move || running.reload_for(cause)).await;
+    blocking(running, move |running| running.reload_for(cause)).await;
 }
 
-/// Reloads when the files say something else, as the configuration has it, for as long as the process runs.
+/// Reloads when the files say something else, as the configuration has it, for as long as the process runs. What failed is
+/// tried again from time to time: a file that was missing may come, and the machine may have threads again.
 pub(crate) async fn watch(running: Arc<Running>) {
-    /// How often it is looked whether there is something to be watched, while there is nothing.
-    const IDLE: Duration = Duration::from_secs(1);
+    /// How often it is looked whether the configuration has another word on it.
+    const STEP: Duration = Duration::from_secs(1);
     /// Who writes a file takes a moment: what is read has to be the same for so long.
     const MOMENT: Duration = Duration::from_millis(500);
+    /// The waits before what failed is tried again.
+    const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+    let (mut looked, mut wait, mut tried) = (Instant::now(), BACKOFF.0, Instant::now());
     loop {
-        let Some(every) = running.watch() else {
-            tokio::time::sleep(IDLE).await;
-            continue;
-        };
-        tokio::time::sleep(every).await;
-        let Some(news) = news(&running).await else { continue };
-        tokio::time::sleep(every.min(MOMENT)).await;
-        // Half-written: the next look finds it.
-        if self::news(&running).await == Some(news) {
-            reload_for(&running, "the file changed").await;
+        let left = running.watch().map_or(STEP, |every| every.saturating_sub(looked.elapsed()));
+        sleep(left.min(STEP)).await;
+        let Some(every) = running.watch().filter(|every| looked.elapsed() >= *every) else { continue };
+        let news = news(&running).await;
+        looked = Instant::now();
+        if news.is_some() {
+            sleep(every.min(MOMENT)).await;
+            // Half-written: the next look finds it.
+            if self::news(&running).await == news {
+                reload_for(&running, "the file changed").await;
+                (wait, tried) = (BACKOFF.0, Instant::now());
+            }
+        } else if running.has_trouble() && tried.elapsed() >= wait {
+            blocking(&running, Running::retry).await;
+            (wait, tried) = ((wait * 2).min(BACKOFF.1), Instant::now());
         }
     }
 }
 
 async fn news(running: &Arc<Running>) -> Option<u64> {
+    blocking(running, Running::news).await.flatten()
+}
+
+/// On a thread that may block; `None` if it panicked, and has said so.
+async fn blocking<T: Send + 'static>(
+    running: &Arc<Running>,
+    work: impl FnOnce(&Running) -> T + Send + 'static,
+) -> Option<T> {
     let running = running.clone();
-    tokio::task::spawn_blocking(move || running.news()).await.ok().flatten()
+    tokio::task::spawn_blocking(move || work(&running)).await.ok()
 }
 
 #[cfg(test)]

@@ -10,8 +10,12 @@ use tracing::{error, info, warn};
 
 use crate::{
     Dispatcher, Plugins, bundled,
-    cli::{Cli, ConfigFile, Verb},
-    listing, logging,
+    cli::{Asked, Cli, ConfigFile, Verb},
+    command::{
+        access::{self, Place},
+        remote::Remote,
+    },
+    listing, logging, panics,
     reload::{self, Source},
     screen, send,
     service::Service,
@@ -62,19 +66,22 @@ pub fn run(plugins: Plugins) -> ExitCode {
                 ExitCode::FAILURE
             }
         },
-        Some(Verb::Status(args)) => ask(args.config(), &registry, |config| args.run(config)),
-        Some(Verb::Callbacks(args)) => ask(args.config(), &registry, |config| args.run(config)),
-        Some(Verb::Events(args)) => ask(args.config(), &registry, |config| args.run(config)),
-        Some(Verb::Show(args)) => ask(args.config(), &registry, |config| args.run(config)),
-        Some(Verb::DeadLetters(args)) => ask(args.config(), &registry, |config| args.run(config)),
-        Some(Verb::Replay(args)) => ask(args.config(), &registry, |config| args.run(config)),
-        Some(Verb::Handlers(args)) => ask(args.config(), &registry, |config| args.run(config)),
-        Some(Verb::Backtest(args)) => ask(args.config(), &registry, |config| args.run(config)),
-        Some(Verb::Sinks(args)) => ask(args.config(), &registry, |config| args.run(config)),
-        Some(Verb::Consumers(args)) => ask(args.config(), &registry, |config| args.run(config)),
-        Some(Verb::Reload(args)) => ask(args.config(), &registry, |config| args.run(config)),
-        Some(Verb::LogLevel(args)) => ask(args.config(), &registry, |config| args.run(config)),
-        Some(Verb::Journal(args)) => ask(args.config(), &registry, |config| args.run(config)),
+        Some(Verb::Status(args)) => ask(args.asked(), &registry, |place| args.run(place)),
+        Some(Verb::Callbacks(args)) => ask(args.asked(), &registry, |place| args.run(place)),
+        Some(Verb::Events(args)) => ask(args.asked(), &registry, |place| args.run(place)),
+        Some(Verb::Show(args)) => ask(args.asked(), &registry, |place| args.run(place)),
+        Some(Verb::DeadLetters(args)) => ask(args.asked(), &registry, |place| args.run(place)),
+        Some(Verb::Replay(args)) => ask(args.asked(), &registry, |place| args.run(place)),
+        Some(Verb::Handlers(args)) => ask(args.asked(), &registry, |place| args.run(place)),
+        Some(Verb::Backtest(args)) => match configured(&args.asked().config, &registry) {
+            Ok(config) => ask(args.asked(), &registry, |place| args.run(&config, place)),
+            Err(code) => code,
+        },
+        Some(Verb::Sinks(args)) => ask(args.asked(), &registry, |place| args.run(place)),
+        Some(Verb::Consumers(args)) => ask(args.asked(), &registry, |place| args.run(place)),
+        Some(Verb::Reload(args)) => ask(args.asked(), &registry, |place| args.run(place)),
+        Some(Verb::LogLevel(args)) => ask(args.asked(), &registry, |place| args.run(place)),
+        Some(Verb::Journal(args)) => ask(args.asked(), &registry, |place| args.run(place)),
     }
 }
 
@@ -85,18 +92,36 @@ fn program_name() -> String {
     name.unwrap_or("dispatcher").to_owned()
 }
 
-/// Asks the dispatcher of this configuration, or its journal.
-fn ask(file: &ConfigFile, registry: &Registry, run: impl FnOnce(Config) -> Result<ExitCode, String>) -> ExitCode {
-    let config = match Config::load(&file.config, registry) {
-        Ok(config) => config,
-        Err(findings) => {
-            complain(&findings);
-            return ExitCode::from(EX_CONFIG);
-        }
+/// Asks the dispatcher elsewhere, or the one that has the journal open, whatever its configuration says by now, or the
+/// journal.
+fn ask(asked: &Asked, registry: &Registry, run: impl FnOnce(Place) -> Result<ExitCode, String>) -> ExitCode {
+    let remote = if asked.journal.is_some() { Ok(None) } else { Remote::wanted(asked.admin.as_deref()) };
+    let asked = match remote {
+        Ok(Some(remote)) => run(Place::There(remote)),
+        Ok(None) => match access::beside(asked) {
+            Some(place) => run(place),
+            None => match configured(&asked.config, registry) {
+                Ok(mut config) => {
+                    if let Some(journal) = &asked.journal {
+                        config.journal.path.clone_from(journal);
+                    }
+                    run(Place::Here(Box::new(config)))
+                }
+                Err(code) => return code,
+            },
+        },
+        Err(message) => Err(message),
     };
-    run(config).unwrap_or_else(|message| {
+    asked.unwrap_or_else(|message| {
         complain(&message);
         ExitCode::FAILURE
+    })
+}
+
+fn configured(file: &ConfigFile, registry: &Registry) -> Result<Config, ExitCode> {
+    Config::load(&file.config, registry).map_err(|findings| {
+        complain(&findings);
+        ExitCode::from(EX_CONFIG)
     })
 }
 
@@ -139,6 +164,8 @@ fn serve(path: &Path, registry: &Registry) -> ExitCode {
         Err(code) => return code,
     };
     logging::start(&config.log);
+    panics::tell();
+    dispatcher_intake::raise_file_limit();
     // Work is done on the threads of intake, journal, handlers and sinks; this one starts and stops them.
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -147,7 +174,7 @@ fn serve(path: &Path, registry: &Registry) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    runtime.block_on(async {
+    let code = runtime.block_on(async {
         // Before anything is opened: a signal that comes early is not lost.
         let listening = Signals::new().and_then(|signals| Ok((signals, signal(SignalKind::hangup())?)));
         let (mut signals, mut hangups) = match listening {
@@ -175,7 +202,7 @@ fn serve(path: &Path, registry: &Registry) -> ExitCode {
         let watching = tokio::spawn(reload::watch(dispatcher.running().clone()));
         let service = Service::new();
         service.ready(&format!("answering callbacks at {}", dispatcher.local_addr()));
-        let mut alive = pin!(service.live());
+        let mut alive = pin!(service.live(dispatcher.pulse()));
         let signal = loop {
             tokio::select! {
                 signal = signals.next() => break signal,
@@ -190,17 +217,23 @@ fn serve(path: &Path, registry: &Registry) -> ExitCode {
         watching.abort();
         info!(signal, "stopping: finishing what is under way");
         service.stopping();
+        let mut drain = Box::pin(dispatcher.drain());
         tokio::select! {
             never = &mut alive => match never {},
-            is_clean = dispatcher.drain() => {
+            is_clean = &mut drain => {
                 if is_clean { ExitCode::SUCCESS } else { ExitCode::FAILURE }
             }
             signal = signals.next() => {
                 warn!(signal, "stopped without waiting; what was acknowledged is in the journal");
+                // To drop what it holds is to wait for threads, of which one may wait for a disk that hangs.
+                std::mem::forget(drain);
                 ExitCode::FAILURE
             }
         }
-    })
+    });
+    // Whoever still reads a file of a disk that hangs keeps nobody from ending.
+    runtime.shutdown_background();
+    code
 }
 
 /// SIGINT and SIGTERM.

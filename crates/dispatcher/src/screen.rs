@@ -26,6 +26,10 @@ pub(crate) fn facts(config: &Config, path: &Path, dispatcher: &Dispatcher) -> Ve
     if let Some(observe) = dispatcher.observe_addr() {
         say("metrics", format!("http://{observe}/metrics, with /healthz and /readyz"));
     }
+    if let Some(admin) = dispatcher.admin_addr() {
+        let scheme = if config.admin.tls.is_some() { "https" } else { "http" };
+        say("admin", format!("{scheme}://{admin}, with a token"));
+    }
     for app in &config.apps {
         let signature = match app.signature {
             SignaturePolicy::Required => "signature required",
@@ -116,6 +120,7 @@ pub(crate) fn log(facts: &[Fact]) {
         configuration = all("configuration"),
         callbacks = all("callbacks"),
         metrics = all("metrics"),
+        admin = all("admin"),
         apps = all("apps"),
         journal = all("journal"),
         handlers = all("handlers"),

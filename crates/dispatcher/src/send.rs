@@ -2,12 +2,17 @@
 
 use std::{
     io::{Read as _, Write as _},
+    path::Path,
     sync::Arc,
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
 use dispatcher_config::Config;
 use dispatcher_core::Registry;
+use rustls::{
+    RootCertStore,
+    pki_types::{CertificateDer, pem::PemObject as _},
+};
 use rustls_platform_verifier::BuilderVerifierExt as _;
 use serde_json::Value;
 use tencent_chat::Step;
@@ -26,7 +31,8 @@ pub(crate) fn send(args: &cli::Send, registry: &Registry) -> Result<bool, String
         .build()
         .map_err(|err| format!("cannot start: {err}"))?;
     runtime.block_on(async {
-        let client = client(&target).map_err(|err| format!("cannot start a client: {err}"))?;
+        let client = client(&target.url, args.ca.as_deref())?;
+        let client = client.build().map_err(|err| format!("cannot start a client: {err}"))?;
         let (mut n_ok, mut n_refused) = (0_u64, 0_u64);
         for nth in 0..args.count {
             let body = body.nth(nth);
@@ -48,17 +54,30 @@ pub(crate) fn send(args: &cli::Send, registry: &Registry) -> Result<bool, String
     })
 }
 
-/// A client that goes where it is told: no proxy from the environment, no redirects. The system's certificates are read
+/// The makings of a client that goes where it is told: no proxy from the environment, no redirects. The system's certificates are read
 /// only where they are used; a machine that has none is no obstacle otherwise.
-fn client(target: &Target) -> Result<reqwest::Client, Box<dyn std::error::Error + Send + Sync>> {
+pub(crate) fn client(url: &str, ca: Option<&Path>) -> Result<reqwest::ClientBuilder, String> {
+    let cannot = |err: &dyn std::fmt::Display| format!("cannot start a client: {err}");
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let tls = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-    let tls = match target.url.starts_with("https:") {
-        true => tls.with_platform_verifier()?,
-        false => tls.with_root_certificates(rustls::RootCertStore::empty()),
+    let tls = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let tls = tls.map_err(|err| cannot(&err))?;
+    let tls = match (ca, url.starts_with("https:")) {
+        (Some(file), _) => tls.with_root_certificates(authorities(file)?),
+        (None, true) => tls.with_platform_verifier().map_err(|err| cannot(&err))?,
+        (None, false) => tls.with_root_certificates(RootCertStore::empty()),
     };
     let builder = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
-    Ok(builder.tls_backend_preconfigured(tls.with_no_client_auth()).build()?)
+    Ok(builder.tls_backend_preconfigured(tls.with_no_client_auth()))
+}
+
+/// The certificates in a PEM file.
+fn authorities(file: &Path) -> Result<RootCertStore, String> {
+    let unusable = |err: &dyn std::fmt::Display| format!("--ca {}: {err}", file.display());
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(file).map_err(|err| unusable(&err))? {
+        roots.add(certificate.map_err(|err| unusable(&err))?).map_err(|err| unusable(&err))?;
+    }
+    if roots.is_empty() { Err(unusable(&"no certificate is in it; name a PEM file")) } else { Ok(roots) }
 }
 
 async fn post(
@@ -87,7 +106,7 @@ async fn post(
 }
 
 /// The innermost cause says what happened; what is around it only says that it happened while sending.
-fn innermost(err: &dyn std::error::Error) -> String {
+pub(crate) fn innermost(err: &dyn std::error::Error) -> String {
     let mut cause = err;
     while let Some(inner) = cause.source() {
         cause = inner;

@@ -30,15 +30,25 @@ impl Service {
         tell(&[NotifyState::Stopping, NotifyState::Status("finishing what is under way")]);
     }
 
-    /// Gives a sign of life, twice in the time that there is for one, for as long as it is polled: a main thread that does
-    /// not come round gives none.
-    pub(crate) async fn live(&self) -> Infallible {
-        let Some(wait) = self.watchdog else { return pending().await };
-        let mut ticks = interval(wait / 2);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
-            tell(&[NotifyState::Watchdog]);
+    /// Gives signs of life for as long as it is polled and `is_alive`, which is told how long a thread may take to come round.
+    /// So neither a main thread that hangs gives one, nor a dispatcher in which another does.
+    pub(crate) async fn live(&self, is_alive: impl Fn(Duration) -> bool) -> Infallible {
+        match self.watchdog {
+            Some(wait) => beat(wait, is_alive, || tell(&[NotifyState::Watchdog])).await,
+            None => pending().await,
+        }
+    }
+}
+
+/// More often than twice in the time that there is for one, so that a moment's stall costs none.
+async fn beat(wait: Duration, is_alive: impl Fn(Duration) -> bool, give: impl Fn()) -> Infallible {
+    let mut ticks = interval(wait / 6);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        // Nothing is logged of it: a log that takes no line is one of the things to hang on.
+        if is_alive(wait / 2) {
+            give();
         }
     }
 }
@@ -46,5 +56,30 @@ impl Service {
 fn tell(states: &[NotifyState<'_>]) {
     if let Err(err) = sd_notify::notify(states) {
         warn!(%err, "cannot tell the service manager (NOTIFY_SOCKET)");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_dispatcher_that_hangs_gives_no_sign_of_life() {
+        let (looks, signs) = (Cell::new(0), Cell::new(Vec::new()));
+        let is_alive = |_| {
+            looks.set(looks.get() + 1);
+            looks.get() % 3 == 0
+        };
+        let give = || signs.set([signs.take(), vec![looks.get()]].concat());
+        let beats = beat(Duration::from_millis(6), is_alive, give);
+        let enough = async {
+            while looks.get() < 10 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! { biased; never = beats => match never {}, () = enough => {} }
+        assert_eq!(signs.take()[..3], [3, 6, 9]);
     }
 }

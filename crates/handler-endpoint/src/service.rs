@@ -56,6 +56,9 @@ impl Service {
         if let Ok(id) = HeaderValue::from_bytes(event.idempotency_key().as_bytes()) {
             headers.insert(HeaderName::from_static("webhook-id"), id);
         }
+        if let Some(trace) = callback.traceparent().and_then(|trace| HeaderValue::from_str(trace).ok()) {
+            headers.insert(HeaderName::from_static("traceparent"), trace);
+        }
         self.client.post(url, headers, body, REPLY_MAX, deadline).await
     }
 

@@ -110,13 +110,16 @@ fn check_path(text: &str, cx: &CheckContext) -> Result<(), String> {
     }
     let path = Path::new(text);
     // `data/` would otherwise count as a file called `data`.
-    if path.is_dir() || text.ends_with('/') || path.file_name().is_none() {
+    if (path.is_dir() && !cx.is_elsewhere()) || text.ends_with('/') || path.file_name().is_none() {
         return Err(format!("{text} is a folder; write the path of a file in it"));
     }
     let template = Template::parse(text)?;
     // With the names of what is set aside: `.1`, `.1.gz`, `.gz`.
     if !["", ".{n}", ".{n}.{gz}"].iter().all(|ending| cx.claim_file(Path::new(&format!("{text}{ending}")))) {
         return Err(format!("{text} is written by something else of this configuration already; choose another"));
+    }
+    if cx.is_elsewhere() {
+        return Ok(());
     }
     let folder = template.base();
     if !cx.folder_will_exist(folder) {

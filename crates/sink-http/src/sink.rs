@@ -97,6 +97,9 @@ impl HttpSink {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         headers.insert(HeaderName::from_static("webhook-id"), header(&id)?);
+        if let Some(trace) = event.callback.traceparent().and_then(|trace| HeaderValue::from_str(trace).ok()) {
+            headers.insert(HeaderName::from_static("traceparent"), trace);
+        }
         if !self.keys.is_empty() {
             let signatures = webhook::signatures(&self.keys, &id, time, &body);
             headers.insert(HeaderName::from_static("webhook-timestamp"), HeaderValue::from(time));

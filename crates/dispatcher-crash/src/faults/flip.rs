@@ -144,7 +144,7 @@ fn read(path: &Path) -> Result<Option<Rows>> {
                         format!(
                             "{:?} {} {:?} {:?} {:?} {:?} {} {:?}",
                             callback.id(),
-                            callback.query(),
+                            callback.query_and_trace(),
                             callback.key(),
                             callback.command(),
                             callback.received_at(),

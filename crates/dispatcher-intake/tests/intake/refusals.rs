@@ -92,9 +92,10 @@ fn any_path_will_do_if_so_configured() {
 }
 
 #[test]
-fn a_request_refused_early_leaves_its_connection_open() {
+fn a_request_refused_early_leaves_a_trusted_connection_open() {
     let running = Setup::new().start();
     let mut client = Client::connect(running.address());
+    client.ask(post(&signed(AFTER), BODY)).assert_ok();
     client.ask(post(&query(AFTER), BODY)).assert_refused(401_001);
     client.ask(post(&signed(AFTER), BODY)).assert_ok();
 }

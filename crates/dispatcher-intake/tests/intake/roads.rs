@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use dispatcher_core::{CommandPattern, Timestamp};
 use dispatcher_intake::{CommandRule, JournalRule, Outcome, Refusal, Road, WhenNotDurable};
+use dispatcher_journal::Health;
 
 use crate::{
     client::{Client, post, post_chunked},
@@ -183,15 +184,8 @@ fn held(mut setup: Setup, hinder: impl FnOnce(&Running)) -> (Running, Client) {
 
 #[test]
 fn what_is_late_is_held_and_answered_ok_if_it_is_stored_after_all() {
-    let mut setup = Setup::new();
-    setup.options.answer_within = Duration::from_millis(100);
-    let other = std::cell::OnceCell::new();
-    let (running, mut client) = held(setup, |running| {
-        let connection = rusqlite::Connection::open(&running.journal_options.path).unwrap();
-        connection.execute_batch("BEGIN IMMEDIATE").unwrap();
-        other.set(connection).unwrap();
-    });
-    other.get().unwrap().execute_batch("ROLLBACK").unwrap();
+    let (running, mut client, other) = late();
+    other.execute_batch("ROLLBACK").unwrap();
     client.reply().assert_ok();
     assert_eq!(running.intake.counters().count(Outcome::Accepted), 1);
 }
@@ -203,6 +197,41 @@ fn what_failed_is_held_and_then_refused() {
     let (running, mut client) = held(setup, |_| {});
     client.reply().assert_refused(503_001);
     assert_eq!(running.intake.counters().late_answers(Road::After), 1);
+}
+
+/// A held request whose callback is late, for the journal has to wait for the writer that is returned.
+fn late() -> (Running, Client, rusqlite::Connection) {
+    let mut setup = Setup::new();
+    setup.options.answer_within = Duration::from_millis(100);
+    let other = std::cell::OnceCell::new();
+    let (running, client) = held(setup, |running| {
+        let connection = rusqlite::Connection::open(&running.journal_options.path).unwrap();
+        connection.execute_batch("BEGIN IMMEDIATE").unwrap();
+        other.set(connection).unwrap();
+    });
+    (running, client, other.into_inner().unwrap())
+}
+
+#[test]
+fn what_is_late_and_then_fails_is_held_all_the_same() {
+    let (running, mut client, other) = late();
+    let refuse = "CREATE TRIGGER refuse BEFORE INSERT ON callbacks BEGIN SELECT RAISE(ABORT, 'no'); END; COMMIT";
+    other.execute_batch(refuse).unwrap();
+    // The journal knows, before the one who waits does.
+    while running.journal.health() == Health::Ok {
+        std::thread::yield_now();
+    }
+    client.reply().assert_refused(503_002);
+    assert_eq!(running.intake.counters().late_answers(Road::After), 1);
+}
+
+#[test]
+fn what_is_late_does_not_hold_up_a_drain() {
+    let (running, mut client, other) = late();
+    let draining = running.drain(Duration::from_secs(3600));
+    client.reply().assert_refused(503_003);
+    other.execute_batch("ROLLBACK").unwrap();
+    assert_eq!(draining.join().unwrap().0.n_cut, 0);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! What is learnt from signatures: replays, tokens in use, clocks that differ.
 
-use dispatcher_intake::{Outcome, Refusal, Road, TokenCount};
+use dispatcher_intake::{Outcome, Refusal, Road};
 use tencent_chat::query_string;
 
 use crate::{
@@ -69,8 +69,7 @@ fn tokens_in_use_and_the_skew_of_clocks_are_counted() {
         code.map_or_else(|| reply.assert_ok(), |code| drop(reply.assert_refused(code)));
     }
     let counters = running.intake.counters();
-    let count = |token, count| TokenCount { sdk_app_id: APP, token, count };
-    assert_eq!(counters.snapshot_tokens(), [count(0, 1), count(1, 3)]);
+    assert_eq!(counters.apps()[0].signed, [1, 3]);
     let skew = counters.snapshot_clock_skew();
     let beyond = |seconds: i64| {
         let counted = skew.bounds.iter().position(|&bound| bound == seconds * 1_000_000).unwrap();

@@ -1,4 +1,8 @@
+use dispatcher_core::TraceParent;
+
 use super::*;
+
+const TRACE: &[u8] = b"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
 #[test]
 fn a_callback_comes_back_byte_for_byte_with_all_columns_or_none() {
@@ -7,7 +11,7 @@ fn a_callback_comes_back_byte_for_byte_with_all_columns_or_none() {
         id: CallbackId::mint(),
         app: App::new(u64::MAX, "ä \"quoted\" name"),
         command: Command::new("Made.Up"),
-        query: "a=1&b=%20".into(),
+        query: TraceParent::read(TRACE).unwrap().behind("a=1&b=%20"),
         body: Bytes::from(format!("{{ \"x\" :\t\"\\u0000 ü {}\" }}", "y".repeat(100_000))),
         received_at: Timestamp::from_millis(1_764_000_000_001),
         event_time: Some(Timestamp::from_millis(-5)),
@@ -38,6 +42,7 @@ fn a_callback_comes_back_byte_for_byte_with_all_columns_or_none() {
         for (row, callback) in read.iter().zip(&all) {
             assert_eq!(facts(&row.callback), facts(callback), "from {from}");
         }
+        assert_eq!(read[0].callback.traceparent().map(str::as_bytes), Some(TRACE), "from {from}");
         journal.hook(|hooked| hooked.forget_tail());
     }
 }
@@ -202,4 +207,30 @@ fn many_ports_keep_the_order_of_each() {
     all.sort_unstable();
     assert_eq!(all, (1..=2800).collect::<Vec<_>>());
     assert!(callbacks(&journal).into_iter().all(|row| row.intact().is_some()));
+}
+
+#[test]
+fn a_writer_that_does_not_come_round_is_seen() {
+    let place = Place::new();
+    let journal = place.open();
+    // Whoever is not seen within a minute is not seen.
+    let wait_until = |is_so: &dyn Fn(Duration) -> bool| {
+        let until = Instant::now() + Duration::from_secs(60);
+        while !is_so(journal.busy_for()) {
+            assert!(Instant::now() < until, "busy for {:?}", journal.busy_for());
+            std::thread::yield_now();
+        }
+    };
+    wait_until(&|busy| busy.is_zero());
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            journal.hook(move |_| {
+                let _ = released.recv();
+            })
+        });
+        wait_until(&|busy| busy > Duration::from_millis(20));
+        drop(release);
+    });
+    wait_until(&|busy| busy.is_zero());
 }

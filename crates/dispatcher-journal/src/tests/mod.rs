@@ -17,7 +17,7 @@ use std::{
     path::PathBuf,
     sync::{Arc, mpsc},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -276,7 +276,7 @@ fn facts(callback: &Callback) -> impl PartialEq + std::fmt::Debug + use<> {
         callback.id(),
         callback.app().clone(),
         callback.command().clone(),
-        (callback.query().to_owned(), callback.body_bytes().clone()),
+        (callback.query_and_trace().to_owned(), callback.body_bytes().clone()),
         (callback.received_at(), callback.event_time()),
         callback.key().cloned(),
         callback.identity(),

@@ -37,6 +37,27 @@ fn a_full_disk_fails_appends_until_there_is_room() {
 }
 
 #[test]
+fn a_full_disk_keeps_nobody_from_saying_that_he_does_not_run() {
+    let place = Place::new();
+    let journal = place.open();
+    journal.register(CONSUMER, Stream::Callbacks, Start::End).unwrap();
+    journal.hook(|hooked| hooked.limit_pages(Some(0)));
+    let go_on = hold(&journal);
+    let port = journal.port();
+    for _ in 0..10 {
+        assert!(port.append_detached(large()));
+    }
+    journal.set_running(CONSUMER, false);
+    go_on();
+    while journal.counts().unrecorded < 10 {
+        thread::yield_now();
+    }
+    let (tell, told) = mpsc::channel();
+    journal.hook(move |hooked| tell.send(hooked.tables.running.contains(CONSUMER)).unwrap());
+    assert!(!told.recv().unwrap());
+}
+
+#[test]
 fn a_failed_sync_ends_all_writing() {
     for code in [ffi::SQLITE_IOERR_FSYNC, ffi::SQLITE_IOERR_DIR_FSYNC] {
         let place = Place::new();

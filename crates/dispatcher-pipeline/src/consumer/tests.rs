@@ -58,19 +58,15 @@ fn callback(n: u64) -> Callback {
     })
 }
 
-/// Lets a consumer of 400 callbacks follow these wishes, one after the other; returns how far it got, the seqs of its dead
-/// letters, and the ranges that it skipped.
-async fn follow(parked: bool, wishes: &[Overdue]) -> (u64, Vec<u64>, Vec<(u64, u64)>) {
-    let folder = tempfile::tempdir().unwrap();
-    let options = JournalOptions { dedupe_entries: 0, ..JournalOptions::new(folder.path().join("journal.db")) };
-    let journal = Journal::open(options).unwrap();
-    journal.register(NAME, Stream::Callbacks, Start::Oldest).unwrap();
-    let port = journal.port();
-    for n in 1..=400 {
-        assert!(port.append_detached(callback(n)));
-    }
-    journal.ends().wait_for(|ends| ends.callbacks == 400).await.unwrap();
+/// A consumer with a handler that cannot be opened, and those who tell it what to do.
+struct Told {
+    consumer: Consumer<HandlerWorker>,
+    orders: watch::Sender<Orders>,
+    phase: watch::Sender<Phase>,
+    overdue: watch::Sender<Overdue>,
+}
 
+fn broken(journal: &Journal, parked: bool) -> Told {
     let route = Route {
         commands: vec![CommandPattern::new("Group.*").unwrap()],
         except: vec![],
@@ -95,7 +91,7 @@ async fn follow(parked: bool, wishes: &[Overdue]) -> (u64, Vec<u64>, Vec<(u64, u
     let parked = parked.then(|| (Timestamp::now(), "paused".to_owned()));
     let orders =
         Orders { parked: parked.as_ref().map(|(_, reason)| reason.clone()), is_cancelled: false, retire_by: None };
-    let (_orders, follow) = watch::channel(orders);
+    let (orders, follow) = watch::channel(orders);
     let health = Health::new(backoff, 1, parked, Instant::now());
     let window = Window::new(window_options, 0, Vec::new(), 1, health.now());
     let (phase, watch_phase) = watch::channel(Phase::Running);
@@ -108,10 +104,32 @@ async fn follow(parked: bool, wishes: &[Overdue]) -> (u64, Vec<u64>, Vec<(u64, u
         phase: watch_phase,
         status: StatusCell::new(NAME),
     };
-    let status = surroundings.status.clone();
     let pool = Rc::new(Pool::new(vec![(), ()]));
     let duty = Duty { source: Source::Live, worker: Rc::new(worker), pool, rate: Vec::new(), ordered: true };
-    let mut consumer = Consumer::new(NAME.into(), duty, window, health, surroundings);
+    let consumer = Consumer::new(NAME.into(), duty, window, health, surroundings);
+    Told { consumer, orders, phase, overdue }
+}
+
+fn open(folder: &std::path::Path) -> Journal {
+    let journal =
+        Journal::open(JournalOptions { dedupe_entries: 0, ..JournalOptions::new(folder.join("journal.db")) }).unwrap();
+    journal.register(NAME, Stream::Callbacks, Start::Oldest).unwrap();
+    journal
+}
+
+/// Lets a consumer of 400 callbacks follow these wishes, one after the other; returns how far it got, the seqs of its dead
+/// letters, and the ranges that it skipped.
+async fn follow(parked: bool, wishes: &[Overdue]) -> (u64, Vec<u64>, Vec<(u64, u64)>) {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = open(folder.path());
+    let port = journal.port();
+    for n in 1..=400 {
+        assert!(port.append_detached(callback(n)));
+    }
+    journal.ends().wait_for(|ends| ends.callbacks == 400).await.unwrap();
+
+    let Told { mut consumer, orders: _orders, phase, overdue } = broken(&journal, parked);
+    let status = consumer.status.clone();
     consumer.evict_pace = Duration::ZERO;
     let running = tokio::task::spawn_local(consumer.run());
     for wish in wishes {
@@ -156,4 +174,17 @@ async fn what_is_overdue_is_skipped_and_a_record_says_so() {
         assert!(skipped[0].0 == 1 && (51..=61).contains(&skipped[1].0), "{skipped:?}");
         assert!((390..400).contains(&checkpoint), "{checkpoint}");
     }
+}
+
+#[tokio::test]
+async fn who_was_parked_by_its_receiver_retires_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let Told { mut consumer, orders, phase: _phase, overdue: _overdue } = broken(&open(folder.path()), false);
+    let now = consumer.health.now();
+    consumer.obey(now);
+    assert!(consumer.health.park("410 of its receiver".to_owned(), now));
+    orders.send_modify(|orders| orders.retire_by = Some(now.instant));
+    consumer.obey(now);
+    assert!(matches!(consumer.health.state(), State::Parked { .. }), "{:?}", consumer.health.state());
+    assert!(consumer.retire_by.is_some());
 }

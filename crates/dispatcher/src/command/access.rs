@@ -1,24 +1,56 @@
 //! The way to the journal: through the dispatcher that has it open, or, where none does, by opening it.
 
 use std::{
+    path::PathBuf,
     process::ExitCode,
     thread,
     time::{Duration, Instant},
 };
 
-use dispatcher_config::Config;
-use dispatcher_control::{Answer, Asker, Client, Done, Gone, Operations, Request, Search, socket_path};
+use dispatcher_config::{Config, Glimpse};
+use dispatcher_control::{Answer, Asker, Client, ClientError, Done, Gone, Operations, Request, Search, socket_path};
 use dispatcher_journal::{Journal, JournalOptions, OpenError};
 use dispatcher_pipeline::{Pipeline, PipelineHandle};
 
-use super::screen::Screen;
-use crate::{setup, wiring};
+use super::{remote::Remote, screen::Screen};
+use crate::{cli::Asked, setup, wiring};
 
 /// How long a replay that nobody waits for any more may take to end what is under way.
 const DRAIN: Duration = Duration::from_secs(5);
 
 /// How long is waited for a dispatcher that has the journal and does not answer yet: it is starting, or stopping.
 const STARTING: Duration = Duration::from_secs(2);
+
+/// Where is asked.
+#[derive(Clone)]
+pub(crate) enum Place {
+    /// The dispatcher that has this journal open. The digest is of the configuration file as it is now, right or wrong.
+    Beside { journal: PathBuf, sha256: Option<String> },
+    /// The dispatcher of this configuration, or its journal.
+    Here(Box<Config>),
+    /// A dispatcher elsewhere.
+    There(Remote),
+}
+
+impl Place {
+    /// SHA-256 of the configuration file as it is now, if that is here.
+    pub(crate) fn sha256(&self) -> Option<String> {
+        match self {
+            Place::Beside { sha256, .. } => sha256.clone(),
+            Place::Here(config) => Some(config.sha256.clone()),
+            Place::There(_) => None,
+        }
+    }
+}
+
+/// The dispatcher that answers beside the journal, if one does. That takes no more of the configuration than where the
+/// journal is: it may be wrong by now, and its secrets not readable by whoever asks.
+pub(crate) fn beside(asked: &Asked) -> Option<Place> {
+    let glimpse = Glimpse::of(&asked.config.config);
+    let sha256 = glimpse.as_ref().map(|glimpse| glimpse.sha256.clone());
+    let journal = asked.journal.clone().or(glimpse.map(|glimpse| glimpse.journal))?;
+    Client::connect(&journal).map(|_| Place::Beside { journal, sha256 })
+}
 
 /// What a request needs when no dispatcher runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,8 +88,8 @@ impl Outcome {
 ///
 /// # Errors
 /// There is no journal, it cannot be opened, or the dispatcher that has it does not answer: what to do is in the message.
-pub(crate) fn ask(config: Config, request: &Request, needs: Needs, screen: &mut Screen<'_>) -> Result<Outcome, String> {
-    ask_with(config, request, needs, &mut |answer| screen.take(answer))
+pub(crate) fn ask(place: Place, request: &Request, needs: Needs, screen: &mut Screen<'_>) -> Result<Outcome, String> {
+    ask_with(place, request, needs, &mut |answer| screen.take(answer))
 }
 
 /// Asks, and passes the answers on until `take` says that it was enough.
@@ -65,7 +97,7 @@ pub(crate) fn ask(config: Config, request: &Request, needs: Needs, screen: &mut 
 /// # Errors
 /// As [`ask`].
 pub(crate) fn ask_with(
-    config: Config,
+    place: Place,
     request: &Request,
     needs: Needs,
     take: &mut dyn FnMut(&Answer) -> bool,
@@ -78,6 +110,18 @@ pub(crate) fn ask_with(
             outcome.done = Some(done);
         }
         goes_on
+    };
+    let config = match place {
+        Place::Here(config) => config,
+        Place::Beside { journal, .. } => {
+            let client = Client::connect(&journal).ok_or_else(|| ClientError::Ended.to_string())?;
+            client.ask(request, hand).map_err(|err| err.to_string())?;
+            return Ok(Outcome { is_running: true, ..outcome });
+        }
+        Place::There(remote) => {
+            remote.ask(request, hand)?;
+            return Ok(Outcome { is_running: true, ..outcome });
+        }
     };
     let journal = match reach(&config)? {
         Way::Running(client) => {
@@ -139,7 +183,8 @@ fn reach(config: &Config) -> Result<Way, String> {
         if !path.exists() {
             return Err(format!(
                 "{}: there is no journal; the first `dispatcher run` makes it. A relative path in the configuration starts at \
-                 the working directory; --config names another configuration",
+                 the working directory; --config names another configuration. A dispatcher that was started when journal.path \
+                 was another keeps that: --journal names it",
                 std::path::absolute(path).unwrap_or_else(|_| path.clone()).display()
             ));
         }

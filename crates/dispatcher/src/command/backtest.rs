@@ -19,13 +19,13 @@ use tokio::{
 };
 
 use super::{
-    access::{self, Needs},
+    access::{self, Needs, Place},
     args::FilterArgs,
     progress::Meter,
     screen::{Screen, note},
     text,
 };
-use crate::{cli::ConfigFile, wiring};
+use crate::{cli::Asked, wiring};
 use report::Report;
 
 /// How many are asked at once, if the handler takes so many.
@@ -53,7 +53,7 @@ pub(crate) struct Backtest {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    config: ConfigFile,
+    asked: Asked,
 }
 
 /// What the journal says.
@@ -69,13 +69,14 @@ enum Read {
 }
 
 impl Backtest {
-    pub(crate) fn config(&self) -> &ConfigFile {
-        &self.config
+    pub(crate) fn asked(&self) -> &Asked {
+        &self.asked
     }
 
-    pub(crate) fn run(&self, config: Config) -> Result<ExitCode, String> {
-        let handler = self.handler(&config)?;
-        let Some(decider) = wiring::decider(&config, handler) else {
+    /// The handler is that of `config`; the callbacks are from `place`.
+    pub(crate) fn run(&self, config: &Config, place: Place) -> Result<ExitCode, String> {
+        let handler = self.handler(config)?;
+        let Some(decider) = wiring::decider(config, handler) else {
             return Err(format!(
                 "the handler {} does not decide; `dispatcher handlers list` says which do",
                 self.handler
@@ -83,10 +84,10 @@ impl Backtest {
         };
         let request = Request::Callbacks(self.search(handler)?);
         let at_once = AT_ONCE.min(decider.options.max_in_flight);
-        let deciders = open(decider, &config)?;
+        let deciders = open(decider, config)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|err| format!("cannot ask the handler: {err}"))?;
-        let report = runtime.block_on(self.ask(&deciders, at_once, config, request))?;
+        let report = runtime.block_on(self.ask(&deciders, at_once, place, request))?;
         let mut screen = Screen::new(false);
         if self.json {
             screen.line(&text::json(&report.json()));
@@ -101,7 +102,11 @@ impl Backtest {
             let names = config.handlers.iter().filter(|handler| handler.decide.is_some());
             let names: Vec<&str> = names.map(|handler| handler.name.as_str()).collect();
             let names = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-            format!("no handler {:?} in {}; those that decide: {names}", self.handler, self.config.config.display())
+            format!(
+                "no handler {:?} in {}; those that decide: {names}",
+                self.handler,
+                self.asked.config.config.display()
+            )
         })
     }
 
@@ -126,18 +131,12 @@ impl Backtest {
     }
 
     /// Asks about everything, until that is done or someone interrupts it.
-    async fn ask(
-        &self,
-        deciders: &Deciders,
-        at_once: usize,
-        config: Config,
-        request: Request,
-    ) -> Result<Report, String> {
+    async fn ask(&self, deciders: &Deciders, at_once: usize, place: Place, request: Request) -> Result<Report, String> {
         let mut interrupts =
             signal(SignalKind::interrupt()).map_err(|err| format!("cannot listen to signals: {err}"))?;
         let (send, mut reads) = mpsc::channel(at_once);
         let reader = thread::Builder::new().name("reader".to_owned());
-        let reader = reader.spawn(move || read(config, &request, &send));
+        let reader = reader.spawn(move || read(place, &request, &send));
         let reader = reader.map_err(|err| format!("cannot read the journal: {err}"))?;
         let mut report = Report::new(&self.handler, self.examples, self.contents);
         let (mut meter, mut total) = (Meter::new(true), 0);
@@ -201,8 +200,8 @@ fn open(mut decider: DeciderInstance, config: &Config) -> Result<Deciders, Strin
 }
 
 /// Reads the journal, for as long as somebody wants what is read.
-fn read(config: Config, request: &Request, send: &mpsc::Sender<Read>) -> Result<(), String> {
-    let outcome = access::ask_with(config, request, Needs::Journal, &mut |answer| {
+fn read(place: Place, request: &Request, send: &mpsc::Sender<Read>) -> Result<(), String> {
+    let outcome = access::ask_with(place, request, Needs::Journal, &mut |answer| {
         let read = match answer {
             Answer::Callback(view) => Read::Callback(Box::new(view.clone())),
             Answer::Damaged(damaged) => {

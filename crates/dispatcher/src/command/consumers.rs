@@ -3,17 +3,16 @@
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use dispatcher_config::Config;
 use dispatcher_control::{Answer, Request};
 
 use super::{
-    access::{self, Needs},
+    access::{self, Needs, Place},
     args::usage,
     change,
     screen::{Screen, confirm, is_attended, note},
     status, text,
 };
-use crate::cli::ConfigFile;
+use crate::cli::Asked;
 
 #[derive(Debug, Args)]
 pub(crate) struct Consumers {
@@ -37,7 +36,7 @@ struct List {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    config: ConfigFile,
+    asked: Asked,
 }
 
 #[derive(Debug, Args)]
@@ -47,7 +46,7 @@ struct Rename {
     /// The name it gets
     to: String,
     #[command(flatten)]
-    config: ConfigFile,
+    asked: Asked,
 }
 
 #[derive(Debug, Args)]
@@ -58,7 +57,7 @@ struct Drop {
     #[arg(long)]
     yes: bool,
     #[command(flatten)]
-    config: ConfigFile,
+    asked: Asked,
 }
 
 #[derive(Debug, Args)]
@@ -85,7 +84,7 @@ struct Pause {
     #[arg(long)]
     reason: Option<String>,
     #[command(flatten)]
-    config: ConfigFile,
+    asked: Asked,
 }
 
 #[derive(Debug, Args)]
@@ -93,24 +92,24 @@ struct Resume {
     /// The sink's name
     name: String,
     #[command(flatten)]
-    config: ConfigFile,
+    asked: Asked,
 }
 
 impl Consumers {
-    pub(crate) fn config(&self) -> &ConfigFile {
+    pub(crate) fn asked(&self) -> &Asked {
         match &self.verb {
-            Verb::List(List { config, .. }) | Verb::Rename(Rename { config, .. }) | Verb::Drop(Drop { config, .. }) => {
-                config
+            Verb::List(List { asked, .. }) | Verb::Rename(Rename { asked, .. }) | Verb::Drop(Drop { asked, .. }) => {
+                asked
             }
         }
     }
 
-    pub(crate) fn run(&self, config: Config) -> Result<ExitCode, String> {
+    pub(crate) fn run(&self, place: Place) -> Result<ExitCode, String> {
         match &self.verb {
-            Verb::List(args) => list(args, config, ""),
+            Verb::List(args) => list(args, place, ""),
             Verb::Rename(Rename { from, to, .. }) => {
                 let request = Request::RenameConsumer { from: from.clone(), to: to.clone() };
-                change(config, &request, &format!("{from} is {to} now"))
+                change(place, &request, &format!("{from} is {to} now"))
             }
             Verb::Drop(Drop { name, yes, .. }) => {
                 if !yes {
@@ -122,34 +121,34 @@ impl Consumers {
                         return Ok(ExitCode::FAILURE);
                     }
                 }
-                change(config, &Request::DropConsumer { consumer: name.clone() }, &format!("{name} is forgotten"))
+                change(place, &Request::DropConsumer { consumer: name.clone() }, &format!("{name} is forgotten"))
             }
         }
     }
 }
 
 impl Sinks {
-    pub(crate) fn config(&self) -> &ConfigFile {
+    pub(crate) fn asked(&self) -> &Asked {
         match &self.verb {
-            SinkVerb::List(List { config, .. })
-            | SinkVerb::Pause(Pause { config, .. })
-            | SinkVerb::Resume(Resume { config, .. }) => config,
+            SinkVerb::List(List { asked, .. })
+            | SinkVerb::Pause(Pause { asked, .. })
+            | SinkVerb::Resume(Resume { asked, .. }) => asked,
         }
     }
 
-    pub(crate) fn run(&self, config: Config) -> Result<ExitCode, String> {
+    pub(crate) fn run(&self, place: Place) -> Result<ExitCode, String> {
         match &self.verb {
-            SinkVerb::List(args) => list(args, config, "sink:"),
+            SinkVerb::List(args) => list(args, place, "sink:"),
             SinkVerb::Pause(Pause { name, reason, .. }) => {
                 let request = Request::Pause { consumer: sink(name), reason: reason.clone() };
                 change(
-                    config,
+                    place,
                     &request,
                     &format!("sink {name} is paused; `dispatcher sinks resume {name}` lets it go on"),
                 )
             }
             SinkVerb::Resume(Resume { name, .. }) => {
-                change(config, &Request::Resume { consumer: sink(name) }, &format!("sink {name} goes on"))
+                change(place, &Request::Resume { consumer: sink(name) }, &format!("sink {name} goes on"))
             }
         }
     }
@@ -160,11 +159,11 @@ fn sink(name: &str) -> String {
     if name.starts_with("sink:") { name.to_owned() } else { format!("sink:{name}") }
 }
 
-fn list(args: &List, config: Config, prefix: &str) -> Result<ExitCode, String> {
+fn list(args: &List, place: Place, prefix: &str) -> Result<ExitCode, String> {
     let mut screen = Screen::with(false, |answer| {
         let Answer::Status(status) = answer else { return Vec::new() };
         let consumers: Vec<_> = status.consumers.iter().filter(|one| one.name.starts_with(prefix)).collect();
         if args.json { consumers.iter().map(text::json).collect() } else { status::consumer_lines(&consumers) }
     });
-    Ok(access::ask(config, &Request::Status, Needs::Journal, &mut screen)?.exit_code())
+    Ok(access::ask(place, &Request::Status, Needs::Journal, &mut screen)?.exit_code())
 }

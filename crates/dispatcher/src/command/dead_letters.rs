@@ -3,17 +3,16 @@
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use dispatcher_config::Config;
 use dispatcher_control::{Answer, DeadFilter, DeadSelection, Request};
 
 use super::{
-    access::{self, Needs},
+    access::{self, Needs, Place},
     args::{ConsumerArgs, FilterArgs, rate, usage},
     replay,
     screen::{Screen, confirm, is_attended, note},
     show, text,
 };
-use crate::cli::ConfigFile;
+use crate::cli::Asked;
 
 #[derive(Debug, Args)]
 pub(crate) struct DeadLetters {
@@ -47,7 +46,7 @@ struct List {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    config: ConfigFile,
+    asked: Asked,
 }
 
 #[derive(Debug, Args)]
@@ -61,7 +60,7 @@ struct Show {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    config: ConfigFile,
+    asked: Asked,
 }
 
 /// Which are meant has to be said: by ids, by anything that they have in common, or all.
@@ -82,7 +81,7 @@ struct Replay {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    config: ConfigFile,
+    asked: Asked,
 }
 
 /// Which are meant has to be said: by ids, by anything that they have in common, or all.
@@ -94,7 +93,7 @@ struct Discard {
     #[arg(long)]
     yes: bool,
     #[command(flatten)]
-    config: ConfigFile,
+    asked: Asked,
 }
 
 #[derive(Debug, Args)]
@@ -145,19 +144,19 @@ impl Selection {
 }
 
 impl DeadLetters {
-    pub(crate) fn config(&self) -> &ConfigFile {
+    pub(crate) fn asked(&self) -> &Asked {
         match &self.verb {
-            Verb::List(List { config, .. })
-            | Verb::Show(Show { config, .. })
-            | Verb::Replay(Replay { config, .. })
-            | Verb::Discard(Discard { config, .. }) => config,
+            Verb::List(List { asked, .. })
+            | Verb::Show(Show { asked, .. })
+            | Verb::Replay(Replay { asked, .. })
+            | Verb::Discard(Discard { asked, .. }) => asked,
         }
     }
 
-    pub(crate) fn run(&self, config: Config) -> Result<ExitCode, String> {
+    pub(crate) fn run(&self, place: Place) -> Result<ExitCode, String> {
         match &self.verb {
-            Verb::List(args) => list(args, config),
-            Verb::Show(args) => show_one(args, config),
+            Verb::List(args) => list(args, place),
+            Verb::Show(args) => show_one(args, place),
             Verb::Replay(args) => {
                 let request = Request::ReplayDead {
                     which: args.selection.selected(),
@@ -165,14 +164,14 @@ impl DeadLetters {
                     rate: args.rate,
                     watch: !args.detach,
                 };
-                replay::watch(config, &request, args.json)
+                replay::watch(place, &request, args.json)
             }
-            Verb::Discard(args) => discard(args, config),
+            Verb::Discard(args) => discard(args, place),
         }
     }
 }
 
-fn list(args: &List, config: Config) -> Result<ExitCode, String> {
+fn list(args: &List, place: Place) -> Result<ExitCode, String> {
     let request = Request::DeadLetters { which: args.which.filter(), limit: args.limit, contents: args.contents };
     let mut screen = Screen::with(false, |answer| {
         let Answer::DeadLetter(letter) = answer else { return Vec::new() };
@@ -192,7 +191,7 @@ fn list(args: &List, config: Config) -> Result<ExitCode, String> {
         lines.extend(letter.copy.as_ref().map(|copy| format!("    copy  {}", text::json(copy))));
         lines
     });
-    let outcome = access::ask(config, &request, Needs::Journal, &mut screen)?;
+    let outcome = access::ask(place, &request, Needs::Journal, &mut screen)?;
     if let Some(done) = &outcome.done {
         let of = done.of.unwrap_or(done.n);
         let count = text::count(of, "dead letter");
@@ -205,7 +204,7 @@ fn list(args: &List, config: Config) -> Result<ExitCode, String> {
     Ok(outcome.exit_code())
 }
 
-fn show_one(args: &Show, config: Config) -> Result<ExitCode, String> {
+fn show_one(args: &Show, place: Place) -> Result<ExitCode, String> {
     if !matches!(args.id.parse(), Ok(dispatcher_control::Id::Dead { .. })) {
         return Err(format!("{:?} is no dead letter's id; write sink:NAME/SEQ or handler:NAME/SEQ", args.id));
     }
@@ -215,10 +214,10 @@ fn show_one(args: &Show, config: Config) -> Result<ExitCode, String> {
         Answer::DeadLetter(letter) => show::dead_lines(letter),
         _ => Vec::new(),
     });
-    Ok(access::ask(config, &request, Needs::Journal, &mut screen)?.exit_code())
+    Ok(access::ask(place, &request, Needs::Journal, &mut screen)?.exit_code())
 }
 
-fn discard(args: &Discard, config: Config) -> Result<ExitCode, String> {
+fn discard(args: &Discard, place: Place) -> Result<ExitCode, String> {
     let which = args.selection.selected();
     if !args.yes {
         if !is_attended() {
@@ -228,7 +227,7 @@ fn discard(args: &Discard, config: Config) -> Result<ExitCode, String> {
             DeadSelection::Ids(ids) => ids.len() as u64,
             DeadSelection::Filter(filter) => {
                 let request = Request::DeadLetters { which: filter.clone(), limit: 1, contents: false };
-                let outcome = access::ask(config.clone(), &request, Needs::Journal, &mut Screen::new(false))?;
+                let outcome = access::ask(place.clone(), &request, Needs::Journal, &mut Screen::new(false))?;
                 let Some(done) = outcome.done else { return Ok(ExitCode::FAILURE) };
                 done.of.unwrap_or(0)
             }
@@ -239,7 +238,7 @@ fn discard(args: &Discard, config: Config) -> Result<ExitCode, String> {
         }
     }
     let mut screen = Screen::new(true);
-    let outcome = access::ask(config, &Request::Discard(which), Needs::Journal, &mut screen)?;
+    let outcome = access::ask(place, &Request::Discard(which), Needs::Journal, &mut screen)?;
     if let Some(done) = &outcome.done {
         screen.line(&format!("{} discarded", text::number(done.n)));
     }

@@ -3,18 +3,17 @@
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
-use dispatcher_config::Config;
 use dispatcher_control::{Answer, ConsumerView, DeciderView, Moment, Request, Status};
 use dispatcher_core::{TimeSpan, Timestamp};
 use serde::Serialize;
 
 use super::{
-    access::{self, Needs},
+    access::{self, Needs, Place},
     change,
     screen::Screen,
     status, text,
 };
-use crate::cli::ConfigFile;
+use crate::cli::Asked;
 
 #[derive(Debug, Args)]
 pub(crate) struct Handlers {
@@ -36,7 +35,7 @@ struct List {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    config: ConfigFile,
+    asked: Asked,
 }
 
 #[derive(Debug, Args)]
@@ -50,20 +49,20 @@ struct Shadow {
     #[arg(long)]
     off: bool,
     #[command(flatten)]
-    config: ConfigFile,
+    asked: Asked,
 }
 
 impl Handlers {
-    pub(crate) fn config(&self) -> &ConfigFile {
+    pub(crate) fn asked(&self) -> &Asked {
         match &self.verb {
-            Verb::List(List { config, .. }) | Verb::Shadow(Shadow { config, .. }) => config,
+            Verb::List(List { asked, .. }) | Verb::Shadow(Shadow { asked, .. }) => asked,
         }
     }
 
-    pub(crate) fn run(&self, config: Config) -> Result<ExitCode, String> {
+    pub(crate) fn run(&self, place: Place) -> Result<ExitCode, String> {
         match &self.verb {
-            Verb::List(args) => list(args, config),
-            Verb::Shadow(args) => shadow(args, config),
+            Verb::List(args) => list(args, place),
+            Verb::Shadow(args) => shadow(args, place),
         }
     }
 }
@@ -74,7 +73,7 @@ fn span(text: &str) -> Result<TimeSpan, String> {
     if span.get().is_zero() { Err("write how long, such as 1h; --off ends it".to_owned()) } else { Ok(span) }
 }
 
-fn shadow(args: &Shadow, config: Config) -> Result<ExitCode, String> {
+fn shadow(args: &Shadow, place: Place) -> Result<ExitCode, String> {
     let (name, until) = (&args.name, args.span.map(|span| Timestamp::now().after(span.get())));
     let done = match until {
         Some(until) => format!(
@@ -83,7 +82,7 @@ fn shadow(args: &Shadow, config: Config) -> Result<ExitCode, String> {
         ),
         None => format!("handler {name} is no shadow by anybody's word any more"),
     };
-    change(config, &Request::Shadow { handler: name.clone(), until: until.map(Timestamp::as_millis) }, &done)
+    change(place, &Request::Shadow { handler: name.clone(), until: until.map(Timestamp::as_millis) }, &done)
 }
 
 /// A handler, as it is shown.
@@ -96,7 +95,7 @@ struct HandlerView<'a> {
     consumer: Option<&'a ConsumerView>,
 }
 
-fn list(args: &List, config: Config) -> Result<ExitCode, String> {
+fn list(args: &List, place: Place) -> Result<ExitCode, String> {
     let mut screen = Screen::with(false, |answer| {
         let Answer::Status(status) = answer else { return Vec::new() };
         let handlers = handlers(status);
@@ -106,7 +105,7 @@ fn list(args: &List, config: Config) -> Result<ExitCode, String> {
             handlers.iter().flat_map(HandlerView::lines).collect()
         }
     });
-    Ok(access::ask(config, &Request::Status, Needs::Journal, &mut screen)?.exit_code())
+    Ok(access::ask(place, &Request::Status, Needs::Journal, &mut screen)?.exit_code())
 }
 
 /// Those that decide in the order in which they are asked, then those that only handle.

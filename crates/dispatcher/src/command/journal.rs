@@ -3,15 +3,14 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, Subcommand};
-use dispatcher_config::Config;
 use dispatcher_control::{Answer, Request};
 
 use super::{
-    access::{self, Needs},
+    access::{self, Needs, Place},
     screen::Screen,
     status, text,
 };
-use crate::cli::ConfigFile;
+use crate::cli::Asked;
 
 #[derive(Debug, Args)]
 pub(crate) struct Journal {
@@ -39,31 +38,35 @@ struct Plain {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    config: ConfigFile,
+    asked: Asked,
 }
 
 #[derive(Debug, Args)]
 struct Backup {
-    /// The new file
+    /// The new file; with --admin on the dispatcher's machine
     to: PathBuf,
     #[command(flatten)]
     plain: Plain,
 }
 
 impl Journal {
-    pub(crate) fn config(&self) -> &ConfigFile {
+    pub(crate) fn asked(&self) -> &Asked {
         match &self.verb {
-            Verb::Status(plain) | Verb::Check(plain) | Verb::Compact(plain) => &plain.config,
-            Verb::Backup(backup) => &backup.plain.config,
+            Verb::Status(plain) | Verb::Check(plain) | Verb::Compact(plain) => &plain.asked,
+            Verb::Backup(backup) => &backup.plain.asked,
         }
     }
 
-    pub(crate) fn run(&self, config: Config) -> Result<ExitCode, String> {
+    pub(crate) fn run(&self, place: Place) -> Result<ExitCode, String> {
         let (request, json) = match &self.verb {
             Verb::Status(plain) => (Request::Status, plain.json),
             Verb::Check(plain) => (Request::Check, plain.json),
             Verb::Compact(plain) => (Request::Compact, plain.json),
             Verb::Backup(backup) => {
+                if matches!(place, Place::There(_)) && !backup.to.is_absolute() {
+                    let what = "the copy is made where the dispatcher is; write an absolute path there";
+                    return Err(format!("{}: {what}", backup.to.display()));
+                }
                 let to = std::path::absolute(&backup.to).map_err(|err| format!("{}: {err}", backup.to.display()))?;
                 (Request::Backup { to }, backup.plain.json)
             }
@@ -74,7 +77,7 @@ impl Journal {
                 is_damaged |= matches!(answer, Answer::Checked(checked) if !checked.damage.is_empty());
                 lines(answer, json)
             });
-            access::ask(config, &request, Needs::Journal, &mut screen)?
+            access::ask(place, &request, Needs::Journal, &mut screen)?
         };
         Ok(if is_damaged { ExitCode::FAILURE } else { outcome.exit_code() })
     }

@@ -3,16 +3,15 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use dispatcher_config::Config;
 use dispatcher_control::{Answer, CallbackView, EventView, Request, Search, ShadowDiff};
 
 use super::{
-    access::{self, Needs},
+    access::{self, Needs, Place},
     args::FilterArgs,
     screen::{Screen, note},
     text,
 };
-use crate::cli::ConfigFile;
+use crate::cli::Asked;
 
 /// What a callback can have been answered.
 const DECISIONS: [&str; 7] = ["allowed", "refused", "refused-some", "dropped", "rewritten", "answered", "defaulted"];
@@ -71,34 +70,34 @@ struct How {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    config: ConfigFile,
+    asked: Asked,
 }
 
 impl Callbacks {
-    pub(crate) fn config(&self) -> &ConfigFile {
-        &self.how.config
+    pub(crate) fn asked(&self) -> &Asked {
+        &self.how.asked
     }
 
-    pub(crate) fn run(&self, config: Config) -> Result<ExitCode, String> {
+    pub(crate) fn run(&self, place: Place) -> Result<ExitCode, String> {
         let search =
             Search { decision: self.decision.clone(), shadow_diff: self.shadow_diff, ..search(&self.which, &self.how) };
-        list(config, &Request::Callbacks(search), &self.how)
+        list(place, &Request::Callbacks(search), &self.how)
     }
 }
 
 impl Events {
-    pub(crate) fn config(&self) -> &ConfigFile {
-        &self.how.config
+    pub(crate) fn asked(&self) -> &Asked {
+        &self.how.asked
     }
 
-    pub(crate) fn run(&self, config: Config) -> Result<ExitCode, String> {
+    pub(crate) fn run(&self, place: Place) -> Result<ExitCode, String> {
         let search = Search {
             handler: self.handler.clone(),
             sink: self.sink.clone(),
             event_type: self.event_type.clone(),
             ..search(&self.which, &self.how)
         };
-        list(config, &Request::Events(search), &self.how)
+        list(place, &Request::Events(search), &self.how)
     }
 }
 
@@ -120,7 +119,7 @@ fn search(which: &FilterArgs, how: &How) -> Search {
     }
 }
 
-fn list(config: Config, request: &Request, how: &How) -> Result<ExitCode, String> {
+fn list(place: Place, request: &Request, how: &How) -> Result<ExitCode, String> {
     let mut is_first = true;
     let mut screen = Screen::with(false, |answer| {
         if how.json {
@@ -143,7 +142,7 @@ fn list(config: Config, request: &Request, how: &How) -> Result<ExitCode, String
         }
         lines
     });
-    let outcome = access::ask(config, request, Needs::Journal, &mut screen)?;
+    let outcome = access::ask(place, request, Needs::Journal, &mut screen)?;
     if let Some(done) = &outcome.done {
         if done.n == 0 {
             note("nothing matches");

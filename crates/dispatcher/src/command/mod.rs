@@ -10,6 +10,7 @@ pub(crate) mod journal;
 pub(crate) mod list;
 mod progress;
 pub(crate) mod reload;
+pub(crate) mod remote;
 pub(crate) mod replay;
 pub(crate) mod screen;
 pub(crate) mod show;
@@ -19,13 +20,14 @@ pub(crate) mod text;
 
 use std::process::ExitCode;
 
-use dispatcher_config::Config;
 use dispatcher_control::Request;
 
+use access::Place;
+
 /// Asks for a change, and says that it was made.
-fn change(config: Config, request: &Request, done: &str) -> Result<ExitCode, String> {
+fn change(place: Place, request: &Request, done: &str) -> Result<ExitCode, String> {
     let mut screen = screen::Screen::new(false);
-    let outcome = access::ask(config, request, access::Needs::Journal, &mut screen)?;
+    let outcome = access::ask(place, request, access::Needs::Journal, &mut screen)?;
     if outcome.is_done() {
         screen.line(done);
     }

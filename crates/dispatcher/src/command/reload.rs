@@ -3,16 +3,15 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use dispatcher_config::Config;
 use dispatcher_control::{Answer, Reloaded, Request};
 
 use super::{
-    access::{self, Needs},
+    access::{self, Needs, Place},
     change,
     screen::Screen,
     text,
 };
-use crate::{cli::ConfigFile, run::EX_CONFIG};
+use crate::{cli::Asked, run::EX_CONFIG};
 
 #[derive(Debug, Args)]
 pub(crate) struct Reload {
@@ -20,7 +19,7 @@ pub(crate) struct Reload {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    config: ConfigFile,
+    asked: Asked,
 }
 
 #[derive(Debug, Args)]
@@ -28,15 +27,15 @@ pub(crate) struct LogLevel {
     /// error, warn, info, debug or trace
     level: String,
     #[command(flatten)]
-    config: ConfigFile,
+    asked: Asked,
 }
 
 impl Reload {
-    pub(crate) fn config(&self) -> &ConfigFile {
-        &self.config
+    pub(crate) fn asked(&self) -> &Asked {
+        &self.asked
     }
 
-    pub(crate) fn run(&self, config: Config) -> Result<ExitCode, String> {
+    pub(crate) fn run(&self, place: Place) -> Result<ExitCode, String> {
         let mut is_invalid = false;
         let show = |answer: &Answer| match answer {
             Answer::Reloaded(reloaded) if self.json => vec![text::json_pretty(reloaded)],
@@ -48,19 +47,19 @@ impl Reload {
             }
             _ => Vec::new(),
         };
-        let outcome = access::ask(config, &Request::Reload, Needs::Journal, &mut Screen::with(false, show))?;
+        let outcome = access::ask(place, &Request::Reload, Needs::Journal, &mut Screen::with(false, show))?;
         Ok(if is_invalid { ExitCode::from(EX_CONFIG) } else { outcome.exit_code() })
     }
 }
 
 impl LogLevel {
-    pub(crate) fn config(&self) -> &ConfigFile {
-        &self.config
+    pub(crate) fn asked(&self) -> &Asked {
+        &self.asked
     }
 
-    pub(crate) fn run(&self, config: Config) -> Result<ExitCode, String> {
+    pub(crate) fn run(&self, place: Place) -> Result<ExitCode, String> {
         let request = Request::LogLevel { level: self.level.clone() };
-        change(config, &request, &format!("the log is written from {} on", self.level))
+        change(place, &request, &format!("the log is written from {} on", self.level))
     }
 }
 

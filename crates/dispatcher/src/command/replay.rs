@@ -11,18 +11,17 @@ use std::{
 };
 
 use clap::{Args, Subcommand};
-use dispatcher_config::Config;
 use dispatcher_control::{Answer, ReplayView, Request};
 use dispatcher_pipeline::{ReplayFilter, ReplaySpec};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{
-    access::{self, Needs},
+    access::{self, Needs, Place},
     args::{ConsumerArgs, FilterArgs, rate, usage},
     screen::{Screen, note},
     text,
 };
-use crate::cli::ConfigFile;
+use crate::cli::Asked;
 
 /// Events of a sink are delivered again, callbacks of a handler handled again, with the same ids and marked as replays.
 #[derive(Debug, Args)]
@@ -69,7 +68,7 @@ struct Make {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    config: ConfigFile,
+    asked: Asked,
 }
 
 #[derive(Debug, Args)]
@@ -78,7 +77,7 @@ struct List {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    config: ConfigFile,
+    asked: Asked,
 }
 
 #[derive(Debug, Args)]
@@ -86,37 +85,37 @@ struct One {
     /// Its number
     id: u64,
     #[command(flatten)]
-    config: ConfigFile,
+    asked: Asked,
 }
 
 impl Replay {
-    pub(crate) fn config(&self) -> &ConfigFile {
+    pub(crate) fn asked(&self) -> &Asked {
         match &self.verb {
-            None => &self.make.config,
-            Some(Verb::List(args)) => &args.config,
-            Some(Verb::Watch(args) | Verb::Cancel(args)) => &args.config,
+            None => &self.make.asked,
+            Some(Verb::List(args)) => &args.asked,
+            Some(Verb::Watch(args) | Verb::Cancel(args)) => &args.asked,
         }
     }
 
-    pub(crate) fn run(&self, config: Config) -> Result<ExitCode, String> {
+    pub(crate) fn run(&self, place: Place) -> Result<ExitCode, String> {
         match &self.verb {
-            None => make(&self.make, config),
-            Some(Verb::List(args)) => list(args, config),
-            Some(Verb::Watch(args)) => watch(config, &Request::WatchReplay { id: args.id }, false),
+            None => make(&self.make, place),
+            Some(Verb::List(args)) => list(args, place),
+            Some(Verb::Watch(args)) => watch(place, &Request::WatchReplay { id: args.id }, false),
             Some(Verb::Cancel(args)) => {
-                super::change(config, &Request::CancelReplay { id: args.id }, &format!("replay {} cancelled", args.id))
+                super::change(place, &Request::CancelReplay { id: args.id }, &format!("replay {} cancelled", args.id))
             }
         }
     }
 }
 
-fn make(args: &Make, config: Config) -> Result<ExitCode, String> {
+fn make(args: &Make, place: Place) -> Result<ExitCode, String> {
     let Some(of) = args.consumer.name() else { usage("say whose: --sink NAME or --handler NAME") };
     let FilterArgs { since, until, app, command, key } = args.filter.clone();
     let filter = ReplayFilter { since, until, app, command, key, seqs: None };
     let spec = ReplaySpec { of, to: args.to.clone(), dead: args.dead, filter, rate: args.rate };
     if !args.dry_run {
-        return watch(config, &Request::Replay { spec, watch: !args.detach }, args.json);
+        return watch(place, &Request::Replay { spec, watch: !args.detach }, args.json);
     }
     let mut screen = Screen::with(true, |answer| match answer {
         Answer::ReplayPlan(plan) if args.json => vec![text::json(plan)],
@@ -125,16 +124,16 @@ fn make(args: &Make, config: Config) -> Result<ExitCode, String> {
         }
         _ => Vec::new(),
     });
-    Ok(access::ask(config, &Request::DryRun { spec }, Needs::Plan, &mut screen)?.exit_code())
+    Ok(access::ask(place, &Request::DryRun { spec }, Needs::Plan, &mut screen)?.exit_code())
 }
 
-fn list(args: &List, config: Config) -> Result<ExitCode, String> {
+fn list(args: &List, place: Place) -> Result<ExitCode, String> {
     let mut screen = Screen::with(false, |answer| match answer {
         Answer::Replay(replay) if args.json => vec![text::json(replay)],
         Answer::Replay(replay) => vec![line(replay)],
         _ => Vec::new(),
     });
-    let outcome = access::ask(config, &Request::Replays, Needs::Journal, &mut screen)?;
+    let outcome = access::ask(place, &Request::Replays, Needs::Journal, &mut screen)?;
     if outcome.done.as_ref().is_some_and(|done| done.n == 0) {
         note("no replays");
     }
@@ -142,7 +141,7 @@ fn list(args: &List, config: Config) -> Result<ExitCode, String> {
 }
 
 /// Asks for replays and shows how they go. Ctrl-C ends the showing, not the replay.
-pub(crate) fn watch(config: Config, request: &Request, json: bool) -> Result<ExitCode, String> {
+pub(crate) fn watch(place: Place, request: &Request, json: bool) -> Result<ExitCode, String> {
     let interrupted = on_interrupt();
     let mut begun = Vec::new();
     let mut ended = Vec::new();
@@ -158,7 +157,7 @@ pub(crate) fn watch(config: Config, request: &Request, json: bool) -> Result<Exi
             }
             _ => Vec::new(),
         });
-        access::ask_with(config, request, Needs::Replays, &mut |answer| {
+        access::ask_with(place, request, Needs::Replays, &mut |answer| {
             screen.take(answer) && !interrupted.load(Ordering::Relaxed)
         })?
     };

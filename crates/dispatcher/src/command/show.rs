@@ -3,15 +3,14 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use dispatcher_config::Config;
 use dispatcher_control::{Answer, DeadView, EventStory, Outcome, Request, Stage, Story};
 
 use super::{
-    access::{self, Needs},
+    access::{self, Needs, Place},
     screen::Screen,
     text,
 };
-use crate::cli::ConfigFile;
+use crate::cli::Asked;
 
 #[derive(Debug, Args)]
 pub(crate) struct Show {
@@ -25,15 +24,15 @@ pub(crate) struct Show {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    config: ConfigFile,
+    asked: Asked,
 }
 
 impl Show {
-    pub(crate) fn config(&self) -> &ConfigFile {
-        &self.config
+    pub(crate) fn asked(&self) -> &Asked {
+        &self.asked
     }
 
-    pub(crate) fn run(&self, config: Config) -> Result<ExitCode, String> {
+    pub(crate) fn run(&self, place: Place) -> Result<ExitCode, String> {
         let request = Request::Show { id: self.id.clone(), contents: self.contents };
         let mut screen = Screen::with(false, |answer| match (answer, self.json) {
             (Answer::DeadLetter(letter), true) => vec![text::json_pretty(letter)],
@@ -42,7 +41,7 @@ impl Show {
             (Answer::Story(story), false) => story_lines(story),
             _ => Vec::new(),
         });
-        Ok(access::ask(config, &request, Needs::Journal, &mut screen)?.exit_code())
+        Ok(access::ask(place, &request, Needs::Journal, &mut screen)?.exit_code())
     }
 }
 
@@ -102,6 +101,9 @@ fn story_lines(story: &Story) -> Vec<String> {
         if let Some(reply) = &decision.reply {
             say("reply", reply.get().to_owned());
         }
+    }
+    if let Some(trace) = &callback.traceparent {
+        say("trace", trace.clone());
     }
     say("body", text::count(callback.body_bytes as u64, "byte"));
     if let Some(query) = &callback.query {

@@ -3,19 +3,18 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use dispatcher_config::Config;
 use dispatcher_control::{
     Answer, AppView, ConsumerState, ConsumerView, DeciderState, DeciderView, DeciderWork, JournalStatus, Request,
     Status as View, StreamStatus,
 };
 
 use super::{
-    access::{self, Needs},
+    access::{self, Needs, Place},
     replay,
     screen::Screen,
     text,
 };
-use crate::cli::ConfigFile;
+use crate::cli::Asked;
 
 /// How wide the table may be.
 const WIDTH: usize = 100;
@@ -26,27 +25,28 @@ pub(crate) struct Status {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    config: ConfigFile,
+    asked: Asked,
 }
 
 impl Status {
-    pub(crate) fn config(&self) -> &ConfigFile {
-        &self.config
+    pub(crate) fn asked(&self) -> &Asked {
+        &self.asked
     }
 
-    pub(crate) fn run(&self, config: Config) -> Result<ExitCode, String> {
-        let sha256 = config.sha256.clone();
+    pub(crate) fn run(&self, place: Place) -> Result<ExitCode, String> {
+        // Of a dispatcher elsewhere, the file is not here.
+        let sha256 = place.sha256();
         let mut screen = Screen::with(false, |answer| match answer {
             Answer::Status(status) if self.json => vec![text::json_pretty(status)],
-            Answer::Status(status) => lines(status, &sha256),
+            Answer::Status(status) => lines(status, sha256.as_deref()),
             _ => Vec::new(),
         });
-        Ok(access::ask(config, &Request::Status, Needs::Journal, &mut screen)?.exit_code())
+        Ok(access::ask(place, &Request::Status, Needs::Journal, &mut screen)?.exit_code())
     }
 }
 
-/// All of it; `sha256` is of the configuration file as it is now.
-fn lines(status: &View, sha256: &str) -> Vec<String> {
+/// All of it; `sha256` is of the configuration file as it is now, if that is here.
+fn lines(status: &View, sha256: Option<&str>) -> Vec<String> {
     let mut lines = Vec::new();
     match &status.running {
         Some(running) => {
@@ -58,7 +58,7 @@ fn lines(status: &View, sha256: &str) -> Vec<String> {
                 running.listen
             ));
             let short: String = running.configuration.chars().take(12).collect();
-            let news = if running.configuration == sha256 {
+            let news = if sha256.is_none_or(|sha256| running.configuration == sha256) {
                 ""
             } else {
                 "; the file is another by now: `dispatcher reload` puts it to use"

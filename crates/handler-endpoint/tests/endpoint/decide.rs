@@ -137,7 +137,7 @@ async fn anything_else_is_a_failure_that_tells_no_contents() {
             &message,
             Answer::Reply(302, "location: http://elsewhere.example/new?secret\r\n", String::new()),
             format!(
-                "status 302 from {url}, to http://elsewhere.example/new; redirects are not followed: write the new address \
+                "status 302 from {url}, to http://elsewhere.example/…; redirects are not followed: write the new address \
                  into `url`"
             ),
         ),

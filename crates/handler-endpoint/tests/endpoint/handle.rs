@@ -86,7 +86,7 @@ async fn the_answer_decides() {
                 Answer::Reply(301, "location: /new\r\n", String::new()),
                 format!(
                     "status 301 from {url}, to {}; redirects are not followed: write the new address into `url`",
-                    server.url("/new")
+                    server.url("/…")
                 ),
             ),
         ),

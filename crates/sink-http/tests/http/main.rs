@@ -171,7 +171,7 @@ async fn redirects_are_not_followed() {
     assert_eq!(
         failure.to_string(),
         format!(
-            "status 307 from http://{}/old, to http://{}/new; redirects are not followed: write the new address into `url`",
+            "status 307 from http://{}/old, to http://{}/…; redirects are not followed: write the new address into `url`",
             receiver.address, elsewhere.address
         )
     );

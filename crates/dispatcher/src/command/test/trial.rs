@@ -48,6 +48,7 @@ pub(super) struct Made {
 pub(super) fn run(config: &Config, case: &Case, callback: Callback) -> Result<Outcome, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|err| format!("cannot run handlers: {err}"))?;
+    let is_journaled = wiring::is_journaled(config, callback.command());
     let mut trial = Trial { config, case, callback: Arc::new(callback), notes: BTreeSet::new() };
     let (mut events, mut failures) = (Vec::new(), Vec::new());
     let (mut reply, mut decision, mut by) = (tencent_chat::OK.as_bytes().into(), None, None);
@@ -68,19 +69,20 @@ pub(super) fn run(config: &Config, case: &Case, callback: Callback) -> Result<Ou
                     failures.push(what);
                 }
             }
-            for told in record.events {
+            // A decision that is not stored leaves no events either.
+            for told in record.events.into_iter().filter(|_| is_journaled) {
                 events.push(trial.made(&told.handler, told.sinks.split(','), &told.event));
             }
         }
     }
-    if wiring::is_journaled(config, trial.callback.command()) {
+    if is_journaled {
         for handler in trial.handlers() {
             for event in runtime.block_on(trial.handle(handler))? {
                 events.push(trial.made(&handler.name, handler.sinks.iter().map(String::as_str), &event));
             }
         }
-    } else if config.handlers.iter().any(|handler| trial.selects(handler) && handler.plugin.role.handles()) {
-        trial.notes.insert("note: this command is not stored, so no handler makes events of it".to_owned());
+    } else if config.handlers.iter().any(|handler| trial.selects(handler) && !handler.sinks.is_empty()) {
+        trial.notes.insert("note: this command is not stored, so no events are made of it".to_owned());
     }
     let reply = serde_json::from_slice(&reply).map_err(|err| format!("the reply is no JSON: {err}"))?;
     Ok(Outcome { reply, decision, by, events, failures, notes: trial.notes.into_iter().collect() })
