@@ -19,7 +19,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tracing::debug;
 use warp::{
-    http::{HeaderMap, Request},
+    http::{HeaderMap, HeaderName, Request},
     reply::Response,
 };
 
@@ -282,10 +282,12 @@ where
     }
 }
 
+static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
 /// The trace that a request says it is part of. One that says so twice, or in a way that the standard does not know, says
 /// nothing.
 fn traceparent(headers: &HeaderMap) -> Option<TraceParent> {
-    let mut values = headers.get_all("traceparent").iter();
+    let mut values = headers.get_all(&TRACEPARENT).iter();
     match (values.next(), values.next()) {
         (Some(value), None) => TraceParent::read(value.as_bytes()),
         _ => None,

@@ -3,18 +3,19 @@
 use std::net::IpAddr;
 
 use dispatcher_core::Network;
-use warp::http::{HeaderMap, HeaderValue};
+use warp::http::{HeaderMap, HeaderName, HeaderValue};
 
 /// The `X-Forwarded-For` headers of a request, in their order. Whether to believe them is for [`client`] to say.
 #[derive(Clone)]
 pub(crate) struct Forwarded(Vec<HeaderValue>);
 
-impl Forwarded {
-    const HEADER: &str = "x-forwarded-for";
+// As a name, and not as text, that would be parsed for each request.
+static X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
+impl Forwarded {
     /// Those of a request, if it has any.
     pub(crate) fn of(headers: &HeaderMap) -> Option<Forwarded> {
-        let values: Vec<HeaderValue> = headers.get_all(Forwarded::HEADER).iter().cloned().collect();
+        let values: Vec<HeaderValue> = headers.get_all(&X_FORWARDED_FOR).iter().cloned().collect();
         (!values.is_empty()).then_some(Forwarded(values))
     }
 }
@@ -74,7 +75,7 @@ mod tests {
         ] {
             let mut headers = HeaderMap::new();
             for value in forwarded {
-                headers.append(Forwarded::HEADER, HeaderValue::from_static(value));
+                headers.append(&X_FORWARDED_FOR, HeaderValue::from_static(value));
             }
             let found = client(peer.parse().unwrap(), &trusted, Forwarded::of(&headers).as_ref());
             assert_eq!(found, expected.map(|text| text.parse().unwrap()), "{peer} says {forwarded:?}");
