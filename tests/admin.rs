@@ -2,7 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic, in its helpers as well")]
 
-#[allow(dead_code, reason = "not every test needs all of them")]
 mod commands;
 
 use std::{

@@ -1,5 +1,7 @@
 //! Running commands of the program under test, which `program` of the test names, and reading what they say.
 
+#![allow(dead_code, reason = "each test takes what it needs")]
+
 use std::{
     path::Path,
     process::{Command, Output, Stdio},

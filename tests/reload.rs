@@ -2,12 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic, in its helpers as well")]
 
+mod commands;
+
 use std::{
     collections::BTreeMap,
     fs,
     os::unix::fs::symlink,
     path::Path,
-    process::{Command, Output, Stdio},
+    process::Command,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -18,6 +20,8 @@ use std::{
 use dispatcher_testkit::{PATIENCE, Process, Receiver, Tencent};
 use serde_json::Value;
 use tempfile::TempDir;
+
+use crate::commands::{json, run};
 
 const DISPATCHER: &str = env!("CARGO_BIN_EXE_dispatcher");
 
@@ -48,20 +52,18 @@ fn tencent(process: &Process) -> Tencent {
     Tencent::new(process.url(), 1_400_000_001, Some("a-token"))
 }
 
-fn run(folder: &Path, args: &[&str]) -> Output {
-    Command::new(DISPATCHER).args(args).current_dir(folder).stdin(Stdio::null()).output().unwrap()
+fn program() -> &'static str {
+    DISPATCHER
 }
 
 fn status(folder: &Path) -> Value {
-    serde_json::from_slice(&run(folder, &["status", "--json"]).stdout).unwrap()
+    json(folder, &["status", "--json"])
 }
 
 /// What a reload says that is done.
 #[track_caller]
 fn reload(folder: &Path) -> Value {
-    let output = run(folder, &["reload", "--json"]);
-    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
-    serde_json::from_slice(&output.stdout).unwrap()
+    json(folder, &["reload", "--json"])
 }
 
 fn hang_up(process: &Process) {

@@ -2,9 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic, in its helpers as well")]
 
-#[allow(dead_code, reason = "shared by tests, each of which takes what it needs")]
 mod commands;
-#[allow(dead_code, reason = "shared by tests, each of which takes what it needs")]
 mod wire;
 
 use std::{

@@ -1,5 +1,7 @@
 //! A program whose every word is kept, and requests written by hand, for tests that need headers or what no client sends.
 
+#![allow(dead_code, reason = "each test takes what it needs")]
+
 use std::{
     fs::{self, File},
     io::{Read as _, Write as _},
