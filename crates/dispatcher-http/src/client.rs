@@ -143,9 +143,7 @@ pub struct Tls(OnceLock<ClientConfig>);
 
 impl Tls {
     /// The configuration of it: with the system's root certificates, or with none at all where TLS is not going to be `used`.
-    /// Then a machine without certificates is no obstacle, and nothing is read. What the first call says holds for all.
-    ///
-    /// The provider is ring, for this client alone: what the process or another plugin has installed is left as it is.
+    /// What the first call says holds for all.
     ///
     /// # Errors
     /// When the system's root certificates cannot be read; they are read again at the next call. It names the setting `url`.
@@ -153,16 +151,36 @@ impl Tls {
         if let Some(tls) = self.0.get() {
             return Ok(tls.clone());
         }
-        let tls = tls(used).map_err(|err| OpenError::key("url", format!("cannot use TLS: {err}")))?;
+        let roots = if used { Roots::System } else { Roots::Nobody };
+        let tls = client_tls(roots).map_err(|err| OpenError::key("url", format!("cannot use TLS: {err}")))?;
         Ok(self.0.get_or_init(|| tls).clone())
     }
 }
 
-fn tls(used: bool) -> Result<ClientConfig, Box<dyn Error + Send + Sync>> {
+/// Whose word a client takes for who a server is.
+#[derive(Debug)]
+pub enum Roots {
+    /// The system's authorities.
+    System,
+    /// These alone.
+    These(RootCertStore),
+    /// Nobody's: TLS is not going to be used. A machine without certificates is then no obstacle, and nothing is read.
+    Nobody,
+}
+
+/// What a client speaks TLS with. The provider is ring, for this client alone: what the process or a plugin has installed is
+/// left as it is. Reads the system's root certificates where they are asked for, and may block on that.
+///
+/// # Errors
+/// When these cannot be read.
+pub fn client_tls(roots: Roots) -> Result<ClientConfig, Box<dyn Error + Send + Sync>> {
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()?;
-    let builder =
-        if used { builder.with_platform_verifier()? } else { builder.with_root_certificates(RootCertStore::empty()) };
+    let builder = match roots {
+        Roots::System => builder.with_platform_verifier()?,
+        Roots::These(roots) => builder.with_root_certificates(roots),
+        Roots::Nobody => builder.with_root_certificates(RootCertStore::empty()),
+    };
     Ok(builder.with_no_client_auth())
 }
 
@@ -183,7 +201,7 @@ mod tests {
             connect_timeout: Duration::from_secs(60),
             idle: Duration::from_secs(1),
             idle_connections: 1,
-            tls: tls(false).unwrap(),
+            tls: client_tls(Roots::Nobody).unwrap(),
         })
         .unwrap();
         let url: Url = format!("http://localhost:{}/", listener.local_addr().unwrap().port()).parse().unwrap();

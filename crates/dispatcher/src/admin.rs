@@ -5,18 +5,6 @@ use std::{io, net::TcpListener};
 use dispatcher_config::{Config, Finding};
 use dispatcher_control::{Admin, AdminOptions, Admission, Audit, Operations};
 
-/// The socket for it, if there is to be one.
-///
-/// # Errors
-/// When the address is taken or not this machine's.
-pub(crate) fn listener(config: &Config) -> Result<Option<TcpListener>, Finding> {
-    let Some(listen) = config.admin.listen else { return Ok(None) };
-    TcpListener::bind(listen).map(Some).map_err(|err| {
-        let what = format!("cannot listen on {listen}: {err}; stop the other program or choose another port");
-        config.finding("admin.listen", what)
-    })
-}
-
 /// Who is let in.
 pub(crate) fn options(config: &Config) -> AdminOptions {
     AdminOptions {

@@ -58,13 +58,9 @@ impl Dispatcher {
     /// The same, with the file that a reload reads again.
     pub(crate) fn start_from(source: Option<Source>, config: Config) -> Result<Dispatcher, StartError> {
         // The address first: when another dispatcher runs already, this says so before the journal is touched.
-        let listen = config.intake.listen;
-        let listener = TcpListener::bind(listen).map_err(|err| {
-            let what = format!("cannot listen on {listen}: {err}; stop the other program or choose another port");
-            StartError(config.finding("intake.listen", what))
-        })?;
-        let observe = observing::listener(&config).map_err(StartError)?;
-        let admin = admin::listener(&config).map_err(StartError)?;
+        let listener = listen(&config, "intake.listen", config.intake.listen)?;
+        let observe = config.observe.listen.map(|address| listen(&config, "observe.listen", address)).transpose()?;
+        let admin = config.admin.listen.map(|address| listen(&config, "admin.listen", address)).transpose()?;
         let journal = Journal::open(journal_options(&config))
             .map_err(|err| StartError(config.finding("journal.path", err.to_string())))?;
         keep_places(&config, &journal).map_err(|err| StartError(config.finding("journal.path", err.to_string())))?;
@@ -229,6 +225,14 @@ impl fmt::Display for StartError {
 }
 
 impl std::error::Error for StartError {}
+
+/// A socket on the address that `key` names.
+fn listen(config: &Config, key: &str, address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).map_err(|err| {
+        let what = format!("cannot listen on {address}: {err}; stop the other program or choose another port");
+        StartError(config.finding(key, what))
+    })
+}
 
 /// What came from the apps that are configured, by name.
 fn apps_of(counters: &Counters) -> Vec<AppView> {

@@ -2,25 +2,13 @@
 
 use std::{io, net::TcpListener, sync::Arc};
 
-use dispatcher_config::{Config, Finding};
+use dispatcher_config::Finding;
 use dispatcher_intake::Counters;
 use dispatcher_journal::Journal;
 use dispatcher_observe::{Observer, Sources};
 use dispatcher_pipeline::Pipeline;
 
 use crate::reload::Running;
-
-/// The socket for it, if there is to be one.
-///
-/// # Errors
-/// When the address is taken or not this machine's.
-pub(crate) fn listener(config: &Config) -> Result<Option<TcpListener>, Finding> {
-    let Some(listen) = config.observe.listen else { return Ok(None) };
-    TcpListener::bind(listen).map(Some).map_err(|err| {
-        let what = format!("cannot listen on {listen}: {err}; stop the other program or choose another port");
-        config.finding("observe.listen", what)
-    })
-}
 
 /// Starts to answer there.
 ///

@@ -3,17 +3,16 @@
 use std::{
     io::{Read as _, Write as _},
     path::Path,
-    sync::Arc,
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
 use dispatcher_config::Config;
 use dispatcher_core::Registry;
+use dispatcher_http::{Roots, client_tls};
 use rustls::{
     RootCertStore,
     pki_types::{CertificateDer, pem::PemObject as _},
 };
-use rustls_platform_verifier::BuilderVerifierExt as _;
 use serde_json::Value;
 use tencent_chat::Step;
 
@@ -54,20 +53,16 @@ pub(crate) fn send(args: &cli::Send, registry: &Registry) -> Result<bool, String
     })
 }
 
-/// The makings of a client that goes where it is told: no proxy from the environment, no redirects. The system's certificates are read
-/// only where they are used; a machine that has none is no obstacle otherwise.
+/// The makings of a client that goes where it is told: no proxy from the environment, no redirects.
 pub(crate) fn client(url: &str, ca: Option<&Path>) -> Result<reqwest::ClientBuilder, String> {
-    let cannot = |err: &dyn std::fmt::Display| format!("cannot start a client: {err}");
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let tls = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let tls = tls.map_err(|err| cannot(&err))?;
-    let tls = match (ca, url.starts_with("https:")) {
-        (Some(file), _) => tls.with_root_certificates(authorities(file)?),
-        (None, true) => tls.with_platform_verifier().map_err(|err| cannot(&err))?,
-        (None, false) => tls.with_root_certificates(RootCertStore::empty()),
+    let roots = match (ca, url.starts_with("https:")) {
+        (Some(file), _) => Roots::These(authorities(file)?),
+        (None, true) => Roots::System,
+        (None, false) => Roots::Nobody,
     };
+    let tls = client_tls(roots).map_err(|err| format!("cannot start a client: {err}"))?;
     let builder = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
-    Ok(builder.tls_backend_preconfigured(tls.with_no_client_auth()))
+    Ok(builder.tls_backend_preconfigured(tls))
 }
 
 /// The certificates in a PEM file.
