@@ -62,7 +62,7 @@ pub struct AppCount {
     pub is_configured: bool,
     /// Since when: the start, or the reload that brought it.
     pub since: Timestamp,
-    /// When its last callback was answered, if one was.
+    /// When its last callback that was answered came, if one was.
     pub last: Option<Timestamp>,
     /// How many callbacks there were of each command and outcome of which there were any.
     pub commands: Vec<CommandCount>,
@@ -172,8 +172,7 @@ impl AppTally {
 /// Its place in the catalogue, and behind it for those that are not in it.
 fn place(command: &Command) -> usize {
     let commands = tencent_chat::commands();
-    let known = command.info().and_then(|info| commands.binary_search_by(|one| one.name.cmp(info.name)).ok());
-    known.unwrap_or(commands.len())
+    command.info().and_then(|info| commands.element_offset(info)).unwrap_or(commands.len())
 }
 
 /// What all workers counted, by the apps' names.

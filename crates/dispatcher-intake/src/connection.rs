@@ -12,16 +12,12 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use dispatcher_core::TraceParent;
 use hyper::{body::Incoming, service::Service};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tracing::debug;
-use warp::{
-    http::{HeaderMap, HeaderName, Request},
-    reply::Response,
-};
+use warp::{http::Request, reply::Response};
 
 use crate::{
     Outcome,
@@ -30,8 +26,8 @@ use crate::{
     routes::routes,
     rules::Rules,
     socket::Socket,
-    source::Forwarded,
     stream::Stream,
+    told::Told,
     worker::Worker,
 };
 
@@ -272,24 +268,9 @@ where
     type Future = S::Future;
 
     fn call(&self, mut request: Request<Incoming>) -> S::Future {
-        if let Some(forwarded) = Forwarded::of(request.headers()) {
-            request.extensions_mut().insert(forwarded);
-        }
-        if let Some(traceparent) = traceparent(request.headers()) {
-            request.extensions_mut().insert(traceparent);
+        if let Some(told) = Told::by(request.headers()) {
+            request.extensions_mut().insert(told);
         }
         tower_service::Service::call(&mut self.0.clone(), request)
-    }
-}
-
-static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-
-/// The trace that a request says it is part of. One that says so twice, or in a way that the standard does not know, says
-/// nothing.
-fn traceparent(headers: &HeaderMap) -> Option<TraceParent> {
-    let mut values = headers.get_all(&TRACEPARENT).iter();
-    match (values.next(), values.next()) {
-        (Some(value), None) => TraceParent::read(value.as_bytes()),
-        _ => None,
     }
 }

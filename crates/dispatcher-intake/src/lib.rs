@@ -30,6 +30,7 @@ mod rules;
 mod socket;
 mod source;
 mod stream;
+mod told;
 mod verify;
 mod worker;
 

@@ -15,6 +15,8 @@ const SLOTS: usize = 4;
 /// The bits of a slot, from the lowest: what was signed, when, by whom. Half a year goes by until a time comes again.
 const WHAT: u64 = (1 << 28) - 1;
 const WHEN: u64 = (1 << 24) - 1;
+/// The golden ratio of 64 bits: neighbours times this are far apart.
+const SCATTER: u64 = 0x9e37_79b9_7f4a_7c15;
 /// What is signed for later than this is from half a year ago.
 const AHEAD: u64 = 2 * 3600;
 
@@ -33,10 +35,11 @@ impl ReplayWindow {
     /// Whether what `signer` signed at this second came first with another callback than this; if it is the first, that is
     /// noted. Which of two at the same instant is the first is open; that one of them is another is not.
     pub(crate) fn is_another(&self, signer: (u64, usize), second: u64, callback: impl Hash) -> bool {
-        let signer = self.keys.hash_one(signer);
+        // Strangers choose neither the app nor the token: to scatter them is enough. The upper bits are scattered best.
+        let signer = (signer.0 << 1 ^ signer.1 as u64).wrapping_mul(SCATTER);
         let what = self.keys.hash_one(callback) & WHAT;
-        let place = second.wrapping_add(signer >> 16) % BUCKETS;
-        let tag = (signer & 0xfff | 1) << 52 | (second & WHEN) << 28;
+        let place = second.wrapping_add(signer >> 51) % BUCKETS;
+        let tag = (signer >> 39 & 0xfff | 1) << 52 | (second & WHEN) << 28;
         let bucket = &self.buckets[place as usize];
         loop {
             let slots = bucket.each_ref().map(|slot| slot.load(Relaxed));

@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::{Buf, Bytes};
-use dispatcher_core::{Callback, CallbackId, CallbackParts, Command, Timestamp, TraceParent};
+use dispatcher_core::{Callback, CallbackId, CallbackParts, Command, Timestamp};
 use dispatcher_journal::{AppendError, Appended, DecisionRecord, Place};
 use futures_util::Stream;
 use tencent_chat::{Query, inspect, without_signature};
@@ -33,7 +33,8 @@ use crate::{
     line::Line,
     refusal::{self, Refusal, Refused},
     rules::Rules,
-    source::{self, Forwarded},
+    source,
+    told::Told,
     verify::{self, Signed},
     worker::{InFlight, Worker},
 };
@@ -56,12 +57,13 @@ pub(crate) fn routes(
         .and(query)
         .and(warp::header::optional("content-length"))
         .and(warp::ext::optional())
-        .and(warp::ext::optional())
         .and(warp::body::stream())
-        .then(move |method, path, query, length, forwarded, traceparent, body| {
+        .then(move |method, path, query, length, told: Option<Told>, body| {
             let rules = connection.serve();
-            let head = Head { method, path, query, length, forwarded };
-            answer(connection.clone(), rules, head, traceparent, body)
+            let head = Head { method, path, query, length, told: told.unwrap_or_default() };
+            // On the heap: the futures of the filters and of hyper around it are moved eight times for each request, and
+            // would carry it along.
+            Box::pin(answer(connection.clone(), rules, head, body))
         })
         // What the filters themselves reject: headers that hyper takes and warp does not.
         .recover(move |_: Rejection| {
@@ -82,24 +84,25 @@ struct Head {
     path: FullPath,
     query: String,
     length: Option<u64>,
-    forwarded: Option<Forwarded>,
+    told: Told,
 }
 
-async fn answer<S, B>(
-    connection: Arc<Connection>,
-    rules: Arc<Rules>,
-    head: Head,
-    traceparent: Option<TraceParent>,
-    body: S,
-) -> Response<Bytes>
+async fn answer<S, B>(connection: Arc<Connection>, rules: Arc<Rules>, mut head: Head, body: S) -> Response<Bytes>
 where
     S: Stream<Item = Result<B, warp::Error>>,
     B: Buf,
 {
     let mut body = pin!(body);
-    let line = Line::new(connection.peer, traceparent);
-    let mut request =
-        Request { connection: &connection, rules: &rules, line, tally: None, signed: None, road: None, is_read: false };
+    let mut request = Request {
+        connection: &connection,
+        rules: &rules,
+        line: Line::new(connection.peer, head.told.traceparent.take()),
+        at: Timestamp::now(),
+        tally: None,
+        signed: None,
+        road: None,
+        is_read: false,
+    };
     let answered = request.answer(&head, body.as_mut()).await;
     let worker = &connection.worker;
     let (mut response, is_read, ended) = match answered {
@@ -142,6 +145,7 @@ struct Request<'c> {
     connection: &'c Connection,
     rules: &'c Rules,
     line: Line<'c>,              // What is known so far.
+    at: Timestamp,               // When its head was there.
     tally: Option<&'c AppTally>, // Of the app.
     signed: Option<Signed>,      // If it is, and was looked at.
     road: Option<Road>,          // Of a callback that is verified.
@@ -181,8 +185,10 @@ impl<'c> Request<'c> {
         let tells_apart = envelope.tells_apart || query.request_id.is_some();
         let identity =
             tells_apart.then(|| identity(app.app.sdk_app_id(), &command, query.request_id.as_deref(), &body));
-        let unidentified = identity.is_none().then_some((command.as_str(), &body));
-        self.check_replay(app.app.sdk_app_id(), (identity, unidentified))?;
+        match identity {
+            Some(identity) => self.check_replay(app.app.sdk_app_id(), identity)?,
+            None => self.check_replay(app.app.sdk_app_id(), (command.as_str(), &body))?,
+        }
         if !is_journaled && !command.wants_decision() {
             return Ok(plain(Outcome::NotJournaled));
         }
@@ -210,7 +216,7 @@ impl<'c> Request<'c> {
     /// Counts a callback that was verified by its app and command.
     fn count(&self, outcome: Option<CallbackOutcome>) {
         if let (Some(outcome), Some(tally), Some(command)) = (outcome, self.tally, &self.line.command) {
-            tally.count(command, outcome, Timestamp::now());
+            tally.count(command, outcome, self.at);
         }
     }
 
@@ -260,15 +266,14 @@ impl<'c> Request<'c> {
         (self.line.app, self.tally) = (Some(app), rules.counts.of(place));
         if !app.allow_from.is_empty() {
             let trusted = &rules.options.trusted_proxies;
-            let client = source::client(self.connection.peer.ip(), trusted, head.forwarded.as_ref());
+            let client = source::client(self.connection.peer.ip(), trusted, head.told.forwarded.as_ref());
             verify::check_source(app, client)?;
         }
         self.signed = verify::check_signature(app, query)?;
         if let Some(signed) = &self.signed {
-            let now = Timestamp::now();
-            self.connection.worker.tally.skewed_by(signed.behind(now));
+            self.connection.worker.tally.skewed_by(signed.behind(self.at));
             self.tally.inspect(|tally| tally.count_signed(signed.token));
-            verify::check_freshness(signed, now, rules.options.freshness)?;
+            verify::check_freshness(signed, self.at, rules.options.freshness)?;
         }
         self.connection.trust();
         Ok(app)
