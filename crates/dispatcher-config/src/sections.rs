@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use dispatcher_core::{ByteSize, CommandPattern, Network, Secret, TimeSpan};
-use dispatcher_tls::TlsFiles;
+use dispatcher_tls::{CertFiles, TlsFiles};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -112,6 +112,20 @@ pub struct TlsSection {
     pub client_ca: Option<PathBuf>,
     /// Whether a client must show one. Default `required`.
     pub client_auth: Option<ClientAuth>,
+    /// Further certificates, as `[{ cert = "…", key = "…" }]`: a client that asks for a DNS name that stands in one of
+    /// these is shown that one, any other the one above. No name stands in two. Default: none.
+    #[serde(default)]
+    pub also: Vec<CertSection>,
+}
+
+/// One of `also` of `tls`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CertSection {
+    /// The certificate, followed by those between it and a root that clients know.
+    pub cert: PathBuf,
+    /// Its private key, not encrypted.
+    pub key: PathBuf,
 }
 
 impl TlsSection {
@@ -122,7 +136,13 @@ impl TlsSection {
             ClientAuth::Required => dispatcher_tls::ClientAuth::Required,
             ClientAuth::Optional => dispatcher_tls::ClientAuth::Optional,
         };
-        TlsFiles { cert: self.cert.clone(), key: self.key.clone(), client_ca: self.client_ca.clone(), client_auth }
+        TlsFiles {
+            cert: self.cert.clone(),
+            key: self.key.clone(),
+            client_ca: self.client_ca.clone(),
+            client_auth,
+            also: self.also.iter().map(|one| CertFiles { cert: one.cert.clone(), key: one.key.clone() }).collect(),
+        }
     }
 }
 

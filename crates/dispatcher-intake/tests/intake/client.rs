@@ -39,8 +39,13 @@ impl Client {
 
     /// The same over TLS. The handshake comes with the first bytes that are sent.
     pub(crate) fn connect_tls(address: SocketAddr, config: Arc<rustls::ClientConfig>) -> Client {
+        Client::connect_tls_as(address, config, "localhost")
+    }
+
+    /// The same, asking for this name.
+    pub(crate) fn connect_tls_as(address: SocketAddr, config: Arc<rustls::ClientConfig>, name: &'static str) -> Client {
         let plain = Client::connect(address);
-        let tls = rustls::ClientConnection::new(config, "localhost".try_into().unwrap()).unwrap();
+        let tls = rustls::ClientConnection::new(config, name.try_into().unwrap()).unwrap();
         let stream = Box::new(rustls::StreamOwned::new(tls, plain.socket.try_clone().unwrap()));
         Client { stream, ..plain }
     }

@@ -5,6 +5,7 @@
 mod client;
 mod connections;
 mod limits;
+mod names;
 mod refusals;
 mod replacing;
 mod roads;
