@@ -503,6 +503,14 @@ impl Reader<'_> {
                 self.source.error(&path.key(key), what);
             }
         }
+        if intake.proxy_protocol
+            && intake.trusted_proxies.is_empty()
+            && !self.source.has_error(&path.key("trusted_proxies"))
+        {
+            let what = "nobody would get a connection; write the addresses of the proxies in trusted_proxies = [\"…\"], or \
+                        leave this key out";
+            self.source.error(&path.key("proxy_protocol"), what);
+        }
         for (idx, what) in forgeable(intake, apps) {
             self.source.error(&signature_of(idx), what);
         }

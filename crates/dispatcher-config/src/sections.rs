@@ -45,6 +45,10 @@ pub struct IntakeSection {
     /// Proxies in front, as networks or addresses: what they say in `X-Forwarded-For` is believed, for `allow_from`.
     /// Default: none.
     pub trusted_proxies: Vec<Network>,
+    /// Whether each connection begins with a header of the PROXY protocol (version 1 or 2), as balancers write it that pass
+    /// connections on as they are; the address in it is then the client's. Only `trusted_proxies` get a connection then.
+    /// Default false.
+    pub proxy_protocol: bool,
     /// The largest head of a request. Default 16 KiB.
     pub header_limit: ByteSize,
     /// How many header lines a request may have. Default 100.
@@ -86,6 +90,7 @@ impl Default for IntakeSection {
             max_connections_per_address: Limit::Off,
             max_in_flight: const { NonZeroUsize::new(2048).expect("not zero") },
             trusted_proxies: Vec::new(),
+            proxy_protocol: false,
             header_limit: ByteSize::kib(16),
             max_headers: const { NonZeroUsize::new(100).expect("not zero") },
             query_limit: ByteSize::kib(8),

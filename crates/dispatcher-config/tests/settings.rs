@@ -168,6 +168,16 @@ fn further_certificates_are_read_each_at_its_place() {
 }
 
 #[test]
+fn a_proxys_header_is_asked_for_where_there_is_a_proxy() {
+    let said = wrong("proxy_protocol = true");
+    assert!(said.len() == 1 && said[0].starts_with("f.toml:2: intake.proxy_protocol: nobody would"), "{said:?}");
+    assert_eq!(wrong("proxy_protocol = true\ntrusted_proxies = [\"10.0.0.0/8\"]"), Vec::<String>::new());
+    // The list is what is wrong, and told alone.
+    let said = wrong("proxy_protocol = true\ntrusted_proxies = [\"10.0.0.0/80\"]");
+    assert!(said.len() == 1 && said[0].contains("intake.trusted_proxies"), "{said:?}");
+}
+
+#[test]
 fn a_certificate_that_expires_soon_or_has_is_a_warning() {
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str| folder.path().join(name);

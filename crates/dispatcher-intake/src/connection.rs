@@ -27,6 +27,7 @@ use crate::{
     Outcome,
     clock::{Clock, Limits, Verdict},
     places::Seat,
+    proxied,
     routes::routes,
     rules::Rules,
     socket::Socket,
@@ -148,6 +149,32 @@ impl Connection {
         self.unread.load(Relaxed)
     }
 
+    /// The same one, of which nothing but a proxy's header has come, as that of the client named there.
+    pub(crate) fn coming_from(&self, client: SocketAddr) -> Connection {
+        Connection {
+            worker: self.worker.clone(),
+            peer: client,
+            clock: self.clock.so_far(),
+            order: AtomicU8::new(self.order.load(Relaxed)),
+            is_new: AtomicBool::new(true),
+            unread: AtomicBool::new(false),
+            waker: OnceLock::new(),
+        }
+    }
+
+    /// The result of `future`, which comes before any request, unless the connection is to close before that.
+    pub(crate) async fn unless_closed<F: Future>(&self, future: F) -> Option<F::Output> {
+        let mut future = pin!(future);
+        poll_fn(|cx: &mut Context<'_>| {
+            self.waker.get_or_init(|| cx.waker().clone());
+            if self.has_order(Order::Close) {
+                return Poll::Ready(None);
+            }
+            future.as_mut().poll(cx).map(Some)
+        })
+        .await
+    }
+
     /// Keeps the limits: called by the worker at each look.
     pub(crate) fn look(&self, limits: &Limits) {
         if self.has_order(Order::Close) {
@@ -184,8 +211,15 @@ impl Connection {
 }
 
 /// Serves the requests of one connection until it ends, or is told to.
-pub(crate) async fn serve(stream: TcpStream, connection: Arc<Connection>, place: Place) {
-    let rules = connection.worker.rules();
+pub(crate) async fn serve(mut stream: TcpStream, mut connection: Arc<Connection>, mut place: Place) {
+    let mut rules = connection.worker.rules();
+    if rules.options.proxy_protocol {
+        connection = match proxied::introduce(&mut stream, connection, &mut place, &rules).await {
+            Some(connection) => connection,
+            None => return drop(place),
+        };
+        rules = connection.worker.rules(); // That may have taken its time.
+    }
     let stream = match &rules.tls {
         None => Stream::Plain(stream),
         Some(tls) => match shake_hands(tls, stream, &connection).await {
@@ -228,16 +262,7 @@ pub(crate) async fn serve(stream: TcpStream, connection: Arc<Connection>, place:
 
 /// The TLS handshake. It has as long as a head has.
 async fn shake_hands(tls: &TlsAcceptor, stream: TcpStream, connection: &Connection) -> Option<Stream> {
-    let mut shaken = pin!(tls.accept(stream));
-    let shaken = poll_fn(|cx: &mut Context<'_>| {
-        connection.waker.get_or_init(|| cx.waker().clone());
-        if connection.has_order(Order::Close) {
-            return Poll::Ready(None);
-        }
-        shaken.as_mut().poll(cx).map(Some)
-    })
-    .await;
-    match shaken? {
+    match connection.unless_closed(tls.accept(stream)).await? {
         Ok(stream) => Some(Stream::Tls(Box::new(stream))),
         Err(err) => {
             connection.worker.tally.count(Outcome::TlsFailed);
@@ -251,7 +276,7 @@ async fn shake_hands(tls: &TlsAcceptor, stream: TcpStream, connection: &Connecti
 pub(crate) struct Place {
     pub(crate) id: u64,
     pub(crate) worker: Arc<Worker>,
-    pub(crate) _seat: Seat,
+    pub(crate) seat: Seat,
 }
 
 impl Drop for Place {

@@ -84,11 +84,15 @@ pub enum Outcome {
     HeadTooLarge,
     /// A connection was closed because its TLS handshake failed: not TLS, an old version, no or a wrong certificate.
     TlsFailed,
+    /// A connection was closed because it should begin with a PROXY header, and its peer is none of the proxies.
+    ProxyUnknown,
+    /// A connection of a proxy was closed because it began with no PROXY header, or with one that is malformed or too long.
+    ProxyHeader,
 }
 
 impl Outcome {
     /// All of them.
-    pub const ALL: [Outcome; 16] = [
+    pub const ALL: [Outcome; 18] = [
         Outcome::Accepted,
         Outcome::Decided,
         Outcome::Unrecorded,
@@ -105,6 +109,8 @@ impl Outcome {
         Outcome::NotHttp,
         Outcome::HeadTooLarge,
         Outcome::TlsFailed,
+        Outcome::ProxyUnknown,
+        Outcome::ProxyHeader,
     ];
 
     /// Its name in a snapshot.
@@ -127,6 +133,8 @@ impl Outcome {
             Outcome::NotHttp => "not_http",
             Outcome::HeadTooLarge => "head_too_large",
             Outcome::TlsFailed => "tls_failed",
+            Outcome::ProxyUnknown => "proxy_unknown",
+            Outcome::ProxyHeader => "proxy_header",
         }
     }
 }

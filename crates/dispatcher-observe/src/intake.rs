@@ -48,7 +48,9 @@ pub(crate) fn write(page: &mut Page, observed: &Observed) {
             | Outcome::ReplyUnread
             | Outcome::NotHttp
             | Outcome::HeadTooLarge
-            | Outcome::TlsFailed => {
+            | Outcome::TlsFailed
+            | Outcome::ProxyUnknown
+            | Outcome::ProxyHeader => {
                 page.count(&names::CLOSED, &[("cause", outcome.name())], count);
             }
         }

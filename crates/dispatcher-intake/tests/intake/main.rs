@@ -6,6 +6,7 @@ mod client;
 mod connections;
 mod limits;
 mod names;
+mod proxied;
 mod refusals;
 mod replacing;
 mod roads;
