@@ -43,6 +43,7 @@ const LAST_HELLO: u64 = 1000;
 pub(crate) struct Connection {
     pub(crate) worker: Arc<Worker>,
     pub(crate) peer: SocketAddr,
+    is_unnamed: bool, // It came through the peer, which did not say from whom.
     clock: Clock,
     order: AtomicU8,
     is_new: AtomicBool,     // Nothing of a request has come yet; its TLS handshake may be under way.
@@ -72,6 +73,7 @@ impl Connection {
         Connection {
             worker,
             peer,
+            is_unnamed: false,
             clock,
             order: AtomicU8::new(Order::GoOn as u8),
             is_new: AtomicBool::new(true),
@@ -149,11 +151,12 @@ impl Connection {
         self.unread.load(Relaxed)
     }
 
-    /// The same one, of which nothing but a proxy's header has come, as that of the client named there.
-    pub(crate) fn coming_from(&self, client: SocketAddr) -> Connection {
+    /// The same one, of which nothing but a proxy's header has come, as that of the client named there, if one is.
+    pub(crate) fn coming_from(&self, client: Option<SocketAddr>) -> Connection {
         Connection {
             worker: self.worker.clone(),
-            peer: client,
+            peer: client.unwrap_or(self.peer),
+            is_unnamed: client.is_none(),
             clock: self.clock.so_far(),
             order: AtomicU8::new(self.order.load(Relaxed)),
             is_new: AtomicBool::new(true),
@@ -230,7 +233,8 @@ pub(crate) async fn serve(mut stream: TcpStream, mut connection: Arc<Connection>
     let http = rules.http.clone();
     drop(rules); // The next request may go by others.
     let socket = TokioIo::new(Socket::new(stream, connection.clone()));
-    let mut served = pin!(http.serve_connection(socket, Routed(warp::service(routes(connection.clone())))));
+    let routed = Routed { service: warp::service(routes(connection.clone())), hears_proxies: !connection.is_unnamed };
+    let mut served = pin!(http.serve_connection(socket, routed));
     let mut is_finishing = false;
     let ended = poll_fn(|cx: &mut Context<'_>| {
         connection.waker.get_or_init(|| cx.waker().clone());
@@ -286,7 +290,12 @@ impl Drop for Place {
 }
 
 /// warp's service, which wants to be borrowed mutably, as hyper's, which does not. A copy of it is one more `Arc`.
-struct Routed<S>(S);
+struct Routed<S> {
+    service: S,
+    /// Whether the peer may be a proxy that says in `X-Forwarded-For` whom requests come from. One that passes connections on
+    /// as they are writes no such line: where it does not say whom one comes from, anybody may have.
+    hears_proxies: bool,
+}
 
 impl<S> Service<Request<Incoming>> for Routed<S>
 where
@@ -297,13 +306,15 @@ where
     type Future = S::Future;
 
     fn call(&self, mut request: Request<Incoming>) -> S::Future {
-        if let Some(forwarded) = Forwarded::of(request.headers()) {
+        if self.hears_proxies
+            && let Some(forwarded) = Forwarded::of(request.headers())
+        {
             request.extensions_mut().insert(forwarded);
         }
         if let Some(traceparent) = traceparent(request.headers()) {
             request.extensions_mut().insert(traceparent);
         }
-        tower_service::Service::call(&mut self.0.clone(), request)
+        tower_service::Service::call(&mut self.service.clone(), request)
     }
 }
 

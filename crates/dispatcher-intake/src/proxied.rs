@@ -37,15 +37,16 @@ pub(crate) async fn introduce(
         return None;
     }
     let client = match connection.unless_closed(read(stream)).await? {
-        Ok(Some(client)) => client,
-        Ok(None) => return Some(connection),
+        Ok(client) => client,
         Err(NoHeader::Gone) => return None,
         Err(NoHeader::Malformed) => {
             refuse(Outcome::ProxyHeader);
             return None;
         }
     };
-    if !place.seat.move_to(client.ip()) {
+    if let Some(client) = client
+        && !place.seat.move_to(client.ip())
+    {
         debug!(%client, proxy = %peer, "connection closed: its address has as many as it may");
         worker.tally.count(Outcome::AddressFull);
         return None;

@@ -208,9 +208,9 @@ impl Worker {
         tokio::spawn(serve(stream, connection, place));
     }
 
-    /// Has the connection that a proxy says comes from `client` in the place of the one with this id, with its time and its
-    /// orders. `None` if that is gone.
-    pub(crate) fn introduce(&self, id: u64, client: SocketAddr) -> Option<Arc<Connection>> {
+    /// Has the connection that a proxy says comes from `client`, or does not say of whom, in the place of the one with this
+    /// id, with its time and its orders. `None` if that is gone.
+    pub(crate) fn introduce(&self, id: u64, client: Option<SocketAddr>) -> Option<Arc<Connection>> {
         let mut connections = self.connections(); // Orders to all are given under this lock: none goes astray.
         let connection = connections.get_mut(&id)?;
         *connection = Arc::new(connection.coming_from(client));

@@ -102,8 +102,12 @@ fn who_is_no_client_of_a_proxy_stays_who_it_is() {
     let mut setup = setup();
     setup.apps[0].allow_from = vec!["127.0.0.1".parse().unwrap()];
     let running = setup.start();
-    let mut itself = behind(running.address(), &binary(0x20, 0x00, &[], &[]));
-    itself.ask(post(&signed(AFTER), BODY)).assert_ok();
+    // What somebody may have written who came through it, it has not said itself.
+    let forged = post(&signed(AFTER), BODY).replace("Host:", "X-Forwarded-For: 192.0.2.1\r\nHost:");
+    for header in [binary(0x20, 0x00, &[], &[]), binary(0x21, 0x00, &[], &[]), text("PROXY UNKNOWN")] {
+        behind(running.address(), &header).ask(post(&signed(AFTER), BODY)).assert_ok();
+        behind(running.address(), &header).ask(&forged).assert_ok();
+    }
     // A proxy behind the proxy is believed as well; one that says nothing is the client.
     let mut inner = behind(running.address(), &text("PROXY TCP4 127.0.0.9 10.0.0.1 4711 443"));
     let through = post(&signed(AFTER), BODY).replace("Host:", "X-Forwarded-For: 192.0.2.1, 127.0.0.1\r\nHost:");
