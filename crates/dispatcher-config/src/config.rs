@@ -283,7 +283,7 @@ impl Reader<'_> {
         files.extend(sinks.iter().flat_map(|sink| sink.settings.files()));
         for (key, tls) in [("intake.tls", &intake.tls), ("admin.tls", &admin.tls)] {
             let Some(tls) = tls else { continue };
-            let of_tls: Vec<PathBuf> = [&tls.cert, &tls.key].into_iter().chain(&tls.client_ca).cloned().collect();
+            let of_tls: Vec<PathBuf> = tls.files().paths().map(Path::to_path_buf).collect();
             // A certificate that was renewed is another, in the same file.
             if let Some(known) = fingerprints.get_mut(key) {
                 *known = known.wrapping_add(contents_of(of_tls.iter().map(PathBuf::as_path)));
@@ -503,6 +503,14 @@ impl Reader<'_> {
                 self.source.error(&path.key(key), what);
             }
         }
+        if intake.proxy_protocol
+            && intake.trusted_proxies.is_empty()
+            && !self.source.has_error(&path.key("trusted_proxies"))
+        {
+            let what = "nobody would get a connection; write the addresses of the proxies in trusted_proxies = [\"…\"], or \
+                        leave this key out";
+            self.source.error(&path.key("proxy_protocol"), what);
+        }
         for (idx, what) in forgeable(intake, apps) {
             self.source.error(&signature_of(idx), what);
         }
@@ -580,18 +588,20 @@ impl Reader<'_> {
         if self.machine == Machine::Another {
             return None;
         }
+        let at = |also: Option<usize>| also.map_or(path.clone(), |idx| path.key("also").index(idx));
         let loaded = section.files().load();
-        if let Ok(expires) = loaded.as_ref().map(Tls::expires)
-            && let Some(expires) = expires.and_then(|secs| i64::try_from(secs).ok()?.checked_mul(1000))
-            && expires.saturating_sub(Timestamp::now().as_millis()) < EXPIRES_SOON
-        {
-            let (cert, expires) = (&section.cert, Timestamp::from_millis(expires));
+        for (nth, certificate) in loaded.iter().flat_map(Tls::certificates).enumerate() {
+            let also = nth.checked_sub(1); // The first is everybody's.
+            let expires = certificate.expires.and_then(|secs| i64::try_from(secs).ok()?.checked_mul(1000));
+            let soon = expires.filter(|expires| expires.saturating_sub(Timestamp::now().as_millis()) < EXPIRES_SOON);
+            let Some(expires) = soon.map(Timestamp::from_millis) else { continue };
+            let cert = also.map_or(&section.cert, |idx| &section.also[idx].cert);
             let what = format!("the certificate in {cert:?} expires at {expires}; renew it, and reload");
-            self.source.warn(&path.key("cert"), what);
+            self.source.warn(&at(also).key("cert"), what);
         }
         loaded
             .map_err(|errors| {
-                errors.into_iter().for_each(|err| self.source.error(&path.key(err.file.name()), err.message))
+                errors.into_iter().for_each(|err| self.source.error(&at(err.also).key(err.file.name()), err.message));
             })
             .ok()
     }

@@ -33,7 +33,7 @@ pub use reference::reference;
 pub use run::{BackoffSettings, Order, RunSettings, StartAt};
 pub use schema::schema;
 pub use sections::{
-    AdminSection, AppSection, AuditFile, ClientAuth, CommandRule, DedupeSection, IntakeSection, JournalRule,
-    JournalSection, LogFormat, LogLevel, LogSection, ObserveSection, ReloadSection, SignaturePolicy, Sync, TlsSection,
-    WhenBlocked, WhenNotDurable,
+    AdminSection, AppSection, AuditFile, CertSection, ClientAuth, CommandRule, DedupeSection, IntakeSection,
+    JournalRule, JournalSection, LogFormat, LogLevel, LogSection, ObserveSection, ReloadSection, SignaturePolicy, Sync,
+    TlsSection, WhenBlocked, WhenNotDurable,
 };

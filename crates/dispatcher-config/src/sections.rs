@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use dispatcher_core::{ByteSize, CommandPattern, Network, Secret, TimeSpan};
-use dispatcher_tls::TlsFiles;
+use dispatcher_tls::{CertFiles, TlsFiles};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -45,6 +45,10 @@ pub struct IntakeSection {
     /// Proxies in front, as networks or addresses: what they say in `X-Forwarded-For` is believed, for `allow_from`.
     /// Default: none.
     pub trusted_proxies: Vec<Network>,
+    /// Whether each connection begins with a header of the PROXY protocol (version 1 or 2), as balancers write it that pass
+    /// connections on as they are; the address in it is then the client's. Only `trusted_proxies` get a connection then.
+    /// Default false.
+    pub proxy_protocol: bool,
     /// The largest head of a request. Default 16 KiB.
     pub header_limit: ByteSize,
     /// How many header lines a request may have. Default 100.
@@ -86,6 +90,7 @@ impl Default for IntakeSection {
             max_connections_per_address: Limit::Off,
             max_in_flight: const { NonZeroUsize::new(2048).expect("not zero") },
             trusted_proxies: Vec::new(),
+            proxy_protocol: false,
             header_limit: ByteSize::kib(16),
             max_headers: const { NonZeroUsize::new(100).expect("not zero") },
             query_limit: ByteSize::kib(8),
@@ -112,6 +117,20 @@ pub struct TlsSection {
     pub client_ca: Option<PathBuf>,
     /// Whether a client must show one. Default `required`.
     pub client_auth: Option<ClientAuth>,
+    /// Further certificates, as `[{ cert = "…", key = "…" }]`: a client that asks for a DNS name that stands in one of
+    /// these is shown that one, any other the one above. No name stands in two. Default: none.
+    #[serde(default)]
+    pub also: Vec<CertSection>,
+}
+
+/// One of `also` of `tls`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CertSection {
+    /// The certificate, followed by those between it and a root that clients know.
+    pub cert: PathBuf,
+    /// Its private key, not encrypted.
+    pub key: PathBuf,
 }
 
 impl TlsSection {
@@ -122,7 +141,13 @@ impl TlsSection {
             ClientAuth::Required => dispatcher_tls::ClientAuth::Required,
             ClientAuth::Optional => dispatcher_tls::ClientAuth::Optional,
         };
-        TlsFiles { cert: self.cert.clone(), key: self.key.clone(), client_ca: self.client_ca.clone(), client_auth }
+        TlsFiles {
+            cert: self.cert.clone(),
+            key: self.key.clone(),
+            client_ca: self.client_ca.clone(),
+            client_auth,
+            also: self.also.iter().map(|one| CertFiles { cert: one.cert.clone(), key: one.key.clone() }).collect(),
+        }
     }
 }
 

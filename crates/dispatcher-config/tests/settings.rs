@@ -125,6 +125,59 @@ fn the_files_of_tls_are_read_when_they_are_checked() {
 }
 
 #[test]
+fn further_certificates_are_read_each_at_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name);
+    let issue = |name: &str, names: &[&str], year| {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params =
+            rcgen::CertificateParams::new(names.iter().map(ToString::to_string).collect::<Vec<_>>()).unwrap();
+        params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+        params.not_after = rcgen::date_time_ymd(year, 1, 1);
+        fs::write(file(&format!("{name}.pem")), params.self_signed(&key).unwrap().pem()).unwrap();
+        fs::write(file(&format!("{name}.key")), key.serialize_pem()).unwrap();
+        format!("cert = {:?}\nkey = {:?}\n", file(&format!("{name}.pem")), file(&format!("{name}.key")))
+    };
+    let (first, second) = (issue("a", &["a.example"], 2999), issue("b", &["b.example", "*.b.example"], 2021));
+    let right = format!("[intake.tls]\n{first}[[intake.tls.also]]\n{second}");
+    let config = read(&format!("{right}[sinks.console]\ntype = \"log\"\n"));
+    assert_eq!(config.tls.as_ref().unwrap().certificates().len(), 2);
+    assert!(config.files.contains(&file("b.pem")) && config.files.contains(&file("b.key")));
+    let warned: Vec<_> = config.warnings.iter().map(|warning| warning.key.as_str()).collect();
+    assert_eq!(warned, ["intake.tls.also[0].cert"]);
+
+    // Renewed in its files: something else is configured.
+    issue("b", &["b.example"], 2998);
+    let renewed = read(&format!("{right}[sinks.console]\ntype = \"log\"\n"));
+    assert_eq!((renewed.changed_since(&config), renewed.warnings.len()), (vec!["intake.tls".to_owned()], 0));
+
+    let twice = issue("c", &["c.example", "a.example"], 2999);
+    let gone = "cert = \"/nowhere/d.pem\"\nkey = \"/nowhere/d.key\"\n";
+    let said = wrong(&format!("[intake.tls]\n{first}[[intake.tls.also]]\n{twice}[[intake.tls.also]]\n{gone}"));
+    let expected = [
+        ("f.toml:6: intake.tls.also[0].cert: ", "is for \"a.example\", and so is "),
+        ("f.toml:9: intake.tls.also[1].cert: ", "cannot read"),
+        ("f.toml:10: intake.tls.also[1].key: ", "cannot read"),
+    ];
+    assert_eq!(said.len(), expected.len(), "{said:?}");
+    for (line, (at, what)) in said.iter().zip(expected) {
+        assert!(line.starts_with(at) && line.contains(what), "{line} is not {at}{what}");
+    }
+    let none = wrong(&format!("[intake.tls]\n{first}[[intake.tls.also]]\ncert = \"d.pem\"\n"));
+    assert!(none.iter().any(|line| line.contains("intake.tls.also[0]") && line.contains("key")), "{none:?}");
+}
+
+#[test]
+fn a_proxys_header_is_asked_for_where_there_is_a_proxy() {
+    let said = wrong("proxy_protocol = true");
+    assert!(said.len() == 1 && said[0].starts_with("f.toml:2: intake.proxy_protocol: nobody would"), "{said:?}");
+    assert_eq!(wrong("proxy_protocol = true\ntrusted_proxies = [\"10.0.0.0/8\"]"), Vec::<String>::new());
+    // The list is what is wrong, and told alone.
+    let said = wrong("proxy_protocol = true\ntrusted_proxies = [\"10.0.0.0/80\"]");
+    assert!(said.len() == 1 && said[0].contains("intake.trusted_proxies"), "{said:?}");
+}
+
+#[test]
 fn a_certificate_that_expires_soon_or_has_is_a_warning() {
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str| folder.path().join(name);

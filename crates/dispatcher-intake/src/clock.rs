@@ -81,6 +81,12 @@ impl Clock {
         clock
     }
 
+    /// Another one that is where this one is, of a connection that has brought nothing yet.
+    pub(crate) fn so_far(&self) -> Clock {
+        let (_, since) = self.phase();
+        Clock::new(since)
+    }
+
     fn enter(&self, phase: Phase, now: u64) {
         self.phase.store(now << 2 | phase as u64, Relaxed);
     }

@@ -23,6 +23,7 @@ use crate::{
     Outcome,
     clock::{Clock, Limits, Verdict},
     places::Seat,
+    proxied,
     routes::routes,
     rules::Rules,
     socket::Socket,
@@ -38,6 +39,7 @@ const LAST_HELLO: u64 = 1000;
 pub(crate) struct Connection {
     pub(crate) worker: Arc<Worker>,
     pub(crate) peer: SocketAddr,
+    is_unnamed: bool, // It came through the peer, which did not say from whom.
     clock: Clock,
     order: AtomicU8,
     is_new: AtomicBool,     // Nothing of a request has come yet; its TLS handshake may be under way.
@@ -67,6 +69,7 @@ impl Connection {
         Connection {
             worker,
             peer,
+            is_unnamed: false,
             clock,
             order: AtomicU8::new(Order::GoOn as u8),
             is_new: AtomicBool::new(true),
@@ -144,6 +147,33 @@ impl Connection {
         self.unread.load(Relaxed)
     }
 
+    /// The same one, of which nothing but a proxy's header has come, as that of the client named there, if one is.
+    pub(crate) fn coming_from(&self, client: Option<SocketAddr>) -> Connection {
+        Connection {
+            worker: self.worker.clone(),
+            peer: client.unwrap_or(self.peer),
+            is_unnamed: client.is_none(),
+            clock: self.clock.so_far(),
+            order: AtomicU8::new(self.order.load(Relaxed)),
+            is_new: AtomicBool::new(true),
+            unread: AtomicBool::new(false),
+            waker: OnceLock::new(),
+        }
+    }
+
+    /// The result of `future`, which comes before any request, unless the connection is to close before that.
+    pub(crate) async fn unless_closed<F: Future>(&self, future: F) -> Option<F::Output> {
+        let mut future = pin!(future);
+        poll_fn(|cx: &mut Context<'_>| {
+            self.waker.get_or_init(|| cx.waker().clone());
+            if self.has_order(Order::Close) {
+                return Poll::Ready(None);
+            }
+            future.as_mut().poll(cx).map(Some)
+        })
+        .await
+    }
+
     /// Keeps the limits: called by the worker at each look.
     pub(crate) fn look(&self, limits: &Limits) {
         if self.has_order(Order::Close) {
@@ -180,8 +210,15 @@ impl Connection {
 }
 
 /// Serves the requests of one connection until it ends, or is told to.
-pub(crate) async fn serve(stream: TcpStream, connection: Arc<Connection>, place: Place) {
-    let rules = connection.worker.rules();
+pub(crate) async fn serve(mut stream: TcpStream, mut connection: Arc<Connection>, mut place: Place) {
+    let mut rules = connection.worker.rules();
+    if rules.options.proxy_protocol {
+        connection = match proxied::introduce(&mut stream, connection, &mut place, &rules).await {
+            Some(connection) => connection,
+            None => return drop(place),
+        };
+        rules = connection.worker.rules(); // That may have taken its time.
+    }
     let stream = match &rules.tls {
         None => Stream::Plain(stream),
         Some(tls) => match shake_hands(tls, stream, &connection).await {
@@ -192,7 +229,8 @@ pub(crate) async fn serve(stream: TcpStream, connection: Arc<Connection>, place:
     let http = rules.http.clone();
     drop(rules); // The next request may go by others.
     let socket = TokioIo::new(Socket::new(stream, connection.clone()));
-    let mut served = pin!(http.serve_connection(socket, Routed(warp::service(routes(connection.clone())))));
+    let routed = Routed { service: warp::service(routes(connection.clone())), hears_proxies: !connection.is_unnamed };
+    let mut served = pin!(http.serve_connection(socket, routed));
     let mut is_finishing = false;
     let ended = poll_fn(|cx: &mut Context<'_>| {
         connection.waker.get_or_init(|| cx.waker().clone());
@@ -224,16 +262,7 @@ pub(crate) async fn serve(stream: TcpStream, connection: Arc<Connection>, place:
 
 /// The TLS handshake. It has as long as a head has.
 async fn shake_hands(tls: &TlsAcceptor, stream: TcpStream, connection: &Connection) -> Option<Stream> {
-    let mut shaken = pin!(tls.accept(stream));
-    let shaken = poll_fn(|cx: &mut Context<'_>| {
-        connection.waker.get_or_init(|| cx.waker().clone());
-        if connection.has_order(Order::Close) {
-            return Poll::Ready(None);
-        }
-        shaken.as_mut().poll(cx).map(Some)
-    })
-    .await;
-    match shaken? {
+    match connection.unless_closed(tls.accept(stream)).await? {
         Ok(stream) => Some(Stream::Tls(Box::new(stream))),
         Err(err) => {
             connection.worker.tally.count(Outcome::TlsFailed);
@@ -247,7 +276,7 @@ async fn shake_hands(tls: &TlsAcceptor, stream: TcpStream, connection: &Connecti
 pub(crate) struct Place {
     pub(crate) id: u64,
     pub(crate) worker: Arc<Worker>,
-    pub(crate) _seat: Seat,
+    pub(crate) seat: Seat,
 }
 
 impl Drop for Place {
@@ -257,7 +286,12 @@ impl Drop for Place {
 }
 
 /// warp's service, which wants to be borrowed mutably, as hyper's, which does not. A copy of it is one more `Arc`.
-struct Routed<S>(S);
+struct Routed<S> {
+    service: S,
+    /// Whether the peer may be a proxy that says in `X-Forwarded-For` whom requests come from. One that passes connections on
+    /// as they are writes no such line: where it does not say whom one comes from, anybody may have.
+    hears_proxies: bool,
+}
 
 impl<S> Service<Request<Incoming>> for Routed<S>
 where
@@ -268,9 +302,9 @@ where
     type Future = S::Future;
 
     fn call(&self, mut request: Request<Incoming>) -> S::Future {
-        if let Some(told) = Told::by(request.headers()) {
+        if let Some(told) = Told::by(request.headers(), self.hears_proxies) {
             request.extensions_mut().insert(told);
         }
-        tower_service::Service::call(&mut self.0.clone(), request)
+        tower_service::Service::call(&mut self.service.clone(), request)
     }
 }

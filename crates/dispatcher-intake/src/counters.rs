@@ -8,8 +8,9 @@ use std::{
     time::Duration,
 };
 
+use arc_swap::ArcSwapOption;
 use dispatcher_tally::{Distribution, Histogram, Round};
-use dispatcher_tls::Tls;
+use dispatcher_tls::{Certificate, Tls};
 
 use crate::{
     AppCount, Refusal,
@@ -45,7 +46,7 @@ const CLOCK_SKEWS: [i64; 14] = [
 pub struct Counters {
     workers: Vec<Arc<Tally>>,
     places: Arc<Places>,
-    expires: AtomicU64, // The certificate, in Unix seconds; 0 without one.
+    tls: ArcSwapOption<Tls>, // What connections speak TLS with from now on.
 }
 
 /// How a request or a connection ended, unless it was refused.
@@ -83,11 +84,15 @@ pub enum Outcome {
     HeadTooLarge,
     /// A connection was closed because its TLS handshake failed: not TLS, an old version, no or a wrong certificate.
     TlsFailed,
+    /// A connection was closed because it should begin with a PROXY header, and its peer is none of the proxies.
+    ProxyUnknown,
+    /// A connection of a proxy was closed because it began with no PROXY header, or with one that is malformed or too long.
+    ProxyHeader,
 }
 
 impl Outcome {
     /// All of them.
-    pub const ALL: [Outcome; 16] = [
+    pub const ALL: [Outcome; 18] = [
         Outcome::Accepted,
         Outcome::Decided,
         Outcome::Unrecorded,
@@ -104,6 +109,8 @@ impl Outcome {
         Outcome::NotHttp,
         Outcome::HeadTooLarge,
         Outcome::TlsFailed,
+        Outcome::ProxyUnknown,
+        Outcome::ProxyHeader,
     ];
 
     /// Its name in a snapshot.
@@ -126,6 +133,8 @@ impl Outcome {
             Outcome::NotHttp => "not_http",
             Outcome::HeadTooLarge => "head_too_large",
             Outcome::TlsFailed => "tls_failed",
+            Outcome::ProxyUnknown => "proxy_unknown",
+            Outcome::ProxyHeader => "proxy_header",
         }
     }
 }
@@ -141,19 +150,18 @@ pub enum Road {
 
 impl Counters {
     pub(crate) fn new(workers: Vec<Arc<Tally>>, places: Arc<Places>) -> Counters {
-        Counters { workers, places, expires: AtomicU64::new(0) }
+        Counters { workers, places, tls: ArcSwapOption::empty() }
     }
 
     /// Notes what connections speak TLS with from now on.
     pub(crate) fn set_tls(&self, tls: Option<&Tls>) {
-        self.expires.store(tls.and_then(Tls::expires).unwrap_or_default(), Relaxed);
+        self.tls.store(tls.cloned().map(Arc::new));
     }
 
-    /// When the certificate that is shown expires, or the first of those that come with it, in Unix seconds; `None` without
-    /// TLS.
+    /// The certificates that are shown, everybody's first; none without TLS.
     #[must_use]
-    pub fn certificate_expires(&self) -> Option<u64> {
-        Some(self.expires.load(Relaxed)).filter(|&expires| expires > 0)
+    pub fn certificates(&self) -> Vec<Certificate> {
+        self.tls.load().as_ref().map(|tls| tls.certificates().to_vec()).unwrap_or_default()
     }
 
     /// How often this happened.

@@ -2,7 +2,7 @@
 //!
 //! # Where to read
 //!
-//! `accept` takes connections and hands them to the threads of `worker`; `connection` drives one, on a `socket` that
+//! `accept` takes connections and hands them to the threads of `worker`; `proxied` is what a proxy may say first; `connection` drives one, on a `socket` that
 //! keeps its `clock`; `routes` is the way of one request, with `verify` before its `body` is read and `policy` and
 //! `identity` after; `refusal` is what it is answered otherwise. `rules` is all of that which is configured.
 
@@ -23,6 +23,7 @@ mod line;
 mod options;
 mod places;
 mod policy;
+mod proxied;
 mod refusal;
 mod replay_window;
 mod routes;

@@ -34,8 +34,11 @@ pub struct IntakeOptions {
     /// Callbacks that are being answered at one time, shared out evenly among the threads. An after callback beyond is
     /// refused with 503; one that wants a decision is always taken. Default: 2048.
     pub max_in_flight: usize,
-    /// Who may say in `X-Forwarded-For` whom a request comes from. Default: nobody.
+    /// Who may say in `X-Forwarded-For`, or with `proxy_protocol`, whom a request comes from. Default: nobody.
     pub trusted_proxies: Vec<Network>,
+    /// Whether each connection begins with a header of the PROXY protocol, version 1 or 2, that says whom it comes from. It
+    /// counts towards `header_within`. Whoever is none of `trusted_proxies` gets no connection. Default: no.
+    pub proxy_protocol: bool,
     /// Header lines of one request. Default: 100; any other number costs an allocation per request.
     pub max_headers: usize,
     /// The longest head of a request, in bytes. Default: 16 KiB.
@@ -69,6 +72,7 @@ impl Default for IntakeOptions {
             max_connections_per_address: None,
             max_in_flight: 2048,
             trusted_proxies: Vec::new(),
+            proxy_protocol: false,
             max_headers: 100,
             header_bytes: 16 << 10,
             query_limit: 8 << 10,

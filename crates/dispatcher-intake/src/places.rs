@@ -12,7 +12,7 @@ use tracing::warn;
 
 use crate::{IntakeOptions, files, source};
 
-/// The places of connections. Only the accept loop takes them.
+/// The places of connections. Only the accept loop takes them; where a proxy says whom one comes from, it moves.
 pub(crate) struct Places {
     state: Mutex<State>, // Locked when a connection comes and when it goes.
     changed: Notify,
@@ -108,6 +108,14 @@ impl Seat {
     }
 }
 
+impl Seat {
+    /// Counts it for this address instead. `false` if that has as many as it may; nothing has changed then.
+    pub(crate) fn move_to(&mut self, client: IpAddr) -> bool {
+        let seat = Seat::take(&self.places, client);
+        seat.map(|seat| *self = seat).is_some()
+    }
+}
+
 impl Drop for Seat {
     fn drop(&mut self) {
         let mut state = self.places.state();
@@ -156,5 +164,29 @@ mod tests {
         assert!(take("192.0.2.1").is_some());
         let state = places.state();
         assert_eq!((state.taken, state.of.len()), (0, 0));
+    }
+
+    #[test]
+    fn a_seat_that_moves_counts_where_it_is() {
+        let options = IntakeOptions {
+            max_connections_per_address: Some(1),
+            trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
+            ..IntakeOptions::default()
+        };
+        let places = Arc::new(Places::new(&options));
+        let take = || Seat::take(&places, "10.0.0.1".parse().unwrap()).unwrap();
+        let taken = || {
+            let state = places.state();
+            (state.taken, state.of.len())
+        };
+        let (mut one, mut other) = (take(), take());
+        let client = "192.0.2.1".parse().unwrap();
+        assert!(one.move_to(client) && !other.move_to(client));
+        assert_eq!(taken(), (2, 2));
+        drop(one);
+        assert!(other.move_to(client));
+        assert_eq!(taken(), (1, 1));
+        drop(other);
+        assert_eq!(taken(), (0, 0));
     }
 }

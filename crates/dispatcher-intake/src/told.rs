@@ -16,9 +16,10 @@ pub(crate) struct Told {
 }
 
 impl Told {
-    /// What these headers tell, if anything.
-    pub(crate) fn by(headers: &HeaderMap) -> Option<Told> {
-        let told = Told { forwarded: Forwarded::of(headers), traceparent: traceparent(headers) };
+    /// What these headers tell, if anything; a proxy's word among it where proxies are heard.
+    pub(crate) fn by(headers: &HeaderMap, hears_proxies: bool) -> Option<Told> {
+        let forwarded = if hears_proxies { Forwarded::of(headers) } else { None };
+        let told = Told { forwarded, traceparent: traceparent(headers) };
         (told.forwarded.is_some() || told.traceparent.is_some()).then_some(told)
     }
 }

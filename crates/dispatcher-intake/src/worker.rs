@@ -194,7 +194,7 @@ impl Worker {
 
     fn open(self: &Arc<Worker>, id: u64, accepted: Accepted) {
         let Accepted { stream, peer, seat } = accepted;
-        let place = Place { id, worker: self.clone(), _seat: seat };
+        let place = Place { id, worker: self.clone(), seat };
         let stream = match tokio::net::TcpStream::from_std(stream) {
             Ok(stream) => stream,
             Err(err) => {
@@ -206,6 +206,15 @@ impl Worker {
         let connection = Arc::new(Connection::new(self.clone(), peer));
         self.connections().insert(id, connection.clone());
         tokio::spawn(serve(stream, connection, place));
+    }
+
+    /// Has the connection that a proxy says comes from `client`, or does not say of whom, in the place of the one with this
+    /// id, with its time and its orders. `None` if that is gone.
+    pub(crate) fn introduce(&self, id: u64, client: Option<SocketAddr>) -> Option<Arc<Connection>> {
+        let mut connections = self.connections(); // Orders to all are given under this lock: none goes astray.
+        let connection = connections.get_mut(&id)?;
+        *connection = Arc::new(connection.coming_from(client));
+        Some(connection.clone())
     }
 
     async fn keep_looking(&self) {

@@ -48,14 +48,23 @@ pub(crate) fn write(page: &mut Page, observed: &Observed) {
             | Outcome::ReplyUnread
             | Outcome::NotHttp
             | Outcome::HeadTooLarge
-            | Outcome::TlsFailed => {
+            | Outcome::TlsFailed
+            | Outcome::ProxyUnknown
+            | Outcome::ProxyHeader => {
                 page.count(&names::CLOSED, &[("cause", outcome.name())], count);
             }
         }
     }
     page.count(&names::OPEN_CONNECTIONS, &[], counters.open_connections() as u64);
     page.count(&names::MAX_CONNECTIONS, &[], counters.max_connections() as u64);
-    page.count(&names::CERTIFICATE, &[], counters.certificate_expires().unwrap_or_default());
+    let certificates = counters.certificates();
+    if certificates.is_empty() {
+        page.count(&names::CERTIFICATE, &[("certificate", "")], 0);
+    }
+    for certificate in &certificates {
+        let expires = certificate.expires.unwrap_or_default();
+        page.count(&names::CERTIFICATE, &[("certificate", certificate.name())], expires);
+    }
     page.add(&names::LONGEST, &[], counters.longest_decision().as_secs_f64());
 }
 

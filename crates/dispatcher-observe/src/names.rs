@@ -83,7 +83,7 @@ pub(crate) static FULL: Name = name(
 pub(crate) static CERTIFICATE: Name = name(
     "dispatcher_tls_certificate_expiry_timestamp_seconds",
     GAUGE,
-    "When the certificate that is shown expires, in seconds of the epoch; 0 without TLS.",
+    "When a certificate that is shown expires, in seconds of the epoch, by its first name; 0 without TLS.",
 );
 pub(crate) static CONNECTIONS: Name = name("dispatcher_connections_total", COUNTER, "Connections that were opened.");
 pub(crate) static CLOSED: Name = name(

@@ -3,14 +3,21 @@
 //!
 //! TLS 1.2 and 1.3, with ring. HTTP/1.1 is the only protocol that is offered.
 
-use std::{fmt, fs, io, path::Path, path::PathBuf, sync::Arc, time::Duration};
+mod by_name;
+mod certificate;
+
+use std::{collections::HashMap, fmt, fs, io, path::Path, path::PathBuf, sync::Arc};
 
 use rustls::{
-    CertificateError, Error, InconsistentKeys, RootCertStore, ServerConfig,
-    client::{WebPkiServerVerifier, danger::ServerCertVerifier as _},
-    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
+    Error, InconsistentKeys, RootCertStore, ServerConfig,
+    crypto::CryptoProvider,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
     server::{NoServerSessionStorage, WebPkiClientVerifier},
+    sign::CertifiedKey,
 };
+
+use crate::by_name::ByName;
+pub use crate::certificate::Certificate;
 
 /// Larger than any chain of certificates, and small enough to be read.
 const LARGEST_FILE: u64 = 1 << 20;
@@ -26,6 +33,17 @@ pub struct TlsFiles {
     pub client_ca: Option<PathBuf>,
     /// Whether a client has to show one.
     pub client_auth: ClientAuth,
+    /// Further certificates, each for those clients that ask for one of its names. `cert` is for all others.
+    pub also: Vec<CertFiles>,
+}
+
+/// A further certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertFiles {
+    /// As [`TlsFiles::cert`]. Its names are the DNS names that stand in it.
+    pub cert: PathBuf,
+    /// As [`TlsFiles::key`].
+    pub key: PathBuf,
 }
 
 /// Whether a client has to show a certificate, where there are authorities to judge it by.
@@ -41,9 +59,9 @@ pub enum ClientAuth {
 /// One of the files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TlsFile {
-    /// [`TlsFiles::cert`].
+    /// [`TlsFiles::cert`], or that of a further certificate.
     Cert,
-    /// [`TlsFiles::key`].
+    /// [`TlsFiles::key`], or that of a further certificate.
     Key,
     /// [`TlsFiles::client_ca`].
     ClientCa,
@@ -64,6 +82,8 @@ impl TlsFile {
 /// What is wrong with one of the files, and what to do. Nothing of what the file says is in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsError {
+    /// Of which of [`TlsFiles::also`], counted from 0. `None`: of what stands in [`TlsFiles`] itself.
+    pub also: Option<usize>,
     /// Which one.
     pub file: TlsFile,
     /// What is wrong.
@@ -72,6 +92,7 @@ pub struct TlsError {
 
 impl fmt::Display for TlsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.also.map_or(Ok(()), |idx| write!(f, "also[{idx}]."))?;
         write!(f, "{}: {}", self.file.name(), self.message)
     }
 }
@@ -82,7 +103,7 @@ impl std::error::Error for TlsError {}
 #[derive(Clone)]
 pub struct Tls {
     config: Arc<ServerConfig>,
-    expires: Option<u64>,
+    certificates: Arc<[Certificate]>,
 }
 
 impl fmt::Debug for Tls {
@@ -98,11 +119,17 @@ impl Tls {
         self.config.clone()
     }
 
-    /// When the first of its own certificates expires, in Unix seconds; `None` if that cannot be told.
+    /// Its own certificates: the one for everybody, and then those of [`TlsFiles::also`].
     #[must_use]
-    pub fn expires(&self) -> Option<u64> {
-        self.expires
+    pub fn certificates(&self) -> &[Certificate] {
+        &self.certificates
     }
+}
+
+/// A certificate with its key, read, and what can be told of it.
+struct Shown {
+    certificate: Certificate,
+    key: CertifiedKey,
 }
 
 impl TlsFiles {
@@ -111,35 +138,58 @@ impl TlsFiles {
     /// # Errors
     /// Everything that is wrong.
     pub fn load(&self) -> Result<Tls, Vec<TlsError>> {
-        let certs = certificates(&self.cert, TlsFile::Cert);
-        let key = read(&self.key, TlsFile::Key).and_then(|pem| {
-            PrivateKeyDer::from_pem_slice(&pem).map_err(|_| {
-                let what = "holds no private key; write the PEM file of one that is not encrypted";
-                error(TlsFile::Key, format!("{:?} {what}", self.key))
-            })
-        });
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let (mut errors, mut of_names, mut also) = (Vec::new(), HashMap::new(), Vec::new());
+        let everybodys = read_pair(&self.cert, &self.key, &provider).map_err(|wrong| errors.extend(wrong)).ok();
         let authorities = self.client_ca.as_ref().map(|path| authorities(path.as_path())).transpose();
-        let (certs, key, authorities) = match (certs, key, authorities) {
-            (Ok(certs), Ok(key), Ok(authorities)) => (certs, key, authorities),
-            (certs, key, authorities) => {
-                return Err([certs.err(), key.err(), authorities.err()].into_iter().flatten().collect());
+        let authorities = authorities.map_err(|wrong| errors.push(wrong)).ok();
+        let names_of = |shown: &Shown| shown.certificate.names.clone().into_iter();
+        of_names.extend(everybodys.iter().flat_map(names_of).map(|name| (name, &self.cert)));
+        for (idx, CertFiles { cert, key }) in self.also.iter().enumerate() {
+            let at = |err| TlsError { also: Some(idx), ..err };
+            let shown = match read_pair(cert, key, &provider) {
+                Ok(shown) => shown,
+                Err(wrong) => {
+                    errors.extend(wrong.into_iter().map(at));
+                    continue;
+                }
+            };
+            if shown.certificate.names.is_empty() {
+                let what = "is for no DNS name, so that nobody could ask for it; write one that is, or leave it out";
+                errors.push(at(error(TlsFile::Cert, format!("{cert:?} {what}"))));
             }
-        };
-        self.join(certs, key, authorities).map_err(|err| vec![err])
+            if let Some((name, other)) = names_of(&shown).find_map(|name| of_names.get_key_value(&name)) {
+                let what = "leave one of them out, or write one that is for other names";
+                errors.push(at(error(TlsFile::Cert, format!("{cert:?} is for {name:?}, and so is {other:?}; {what}"))));
+            }
+            of_names.extend(names_of(&shown).map(|name| (name, cert)));
+            also.push(shown);
+        }
+        match (everybodys, authorities) {
+            (Some(everybodys), Some(authorities)) if errors.is_empty() => {
+                self.join(everybodys, also, authorities, provider).map_err(|err| vec![err])
+            }
+            _ => Err(errors),
+        }
     }
 
     /// The files there are, for who wants to know when they change.
     pub fn paths(&self) -> impl Iterator<Item = &Path> {
-        [Some(&self.cert), Some(&self.key), self.client_ca.as_ref()].into_iter().flatten().map(PathBuf::as_path)
+        let also = self.also.iter().flat_map(|files| [&files.cert, &files.key]);
+        [Some(&self.cert), Some(&self.key), self.client_ca.as_ref()]
+            .into_iter()
+            .flatten()
+            .chain(also)
+            .map(PathBuf::as_path)
     }
 
     fn join(
         &self,
-        certs: Vec<CertificateDer<'static>>,
-        key: PrivateKeyDer<'static>,
+        everybodys: Shown,
+        also: Vec<Shown>,
         authorities: Option<RootCertStore>,
+        provider: Arc<CryptoProvider>,
     ) -> Result<Tls, TlsError> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = ServerConfig::builder_with_provider(provider.clone())
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
             .map_err(|err| error(TlsFile::Cert, err.to_string()))?;
@@ -156,37 +206,45 @@ impl TlsFiles {
                 builder.with_client_cert_verifier(verifier)
             }
         };
-        let expires = certs.iter().filter_map(expiry).min();
-        let mut config = builder.with_single_cert(certs, key).map_err(|err| match err {
-            Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
-                let what =
-                    format!("is not the key of the certificate in {:?}; write the one that belongs to it", self.cert);
-                error(TlsFile::Key, format!("{:?} {what}", self.key))
-            }
-            err => error(TlsFile::Cert, format!("{:?} and {:?} cannot be served: {err}", self.cert, self.key)),
-        })?;
+        let mut certificates = vec![everybodys.certificate.clone()];
+        let mut by_name = ByName::new(&everybodys.certificate.names, everybodys.key);
+        for Shown { certificate, key } in also {
+            by_name.add(&certificate.names, key);
+            certificates.push(certificate);
+        }
+        let mut config = builder.with_cert_resolver(Arc::new(by_name));
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         if asks_clients {
             // Who comes back shows its certificate again: it may have expired since.
             config.session_storage = Arc::new(NoServerSessionStorage {});
             config.send_tls13_tickets = 0;
         }
-        Ok(Tls { config: Arc::new(config), expires })
+        Ok(Tls { config: Arc::new(config), certificates: certificates.into() })
     }
 }
 
-/// When it expires, in Unix seconds: what a client says that meets it long after.
-fn expiry(cert: &CertificateDer<'static>) -> Option<u64> {
-    let mut itself = RootCertStore::empty();
-    itself.add(cert.clone()).ok()?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let client = WebPkiServerVerifier::builder_with_provider(Arc::new(itself), provider).build().ok()?;
-    let name = ServerName::try_from("localhost").ok()?;
-    let long_after = UnixTime::since_unix_epoch(Duration::from_secs(u64::MAX));
-    match client.verify_server_cert(cert, &[], &name, &[], long_after) {
-        Err(Error::InvalidCertificate(CertificateError::ExpiredContext { not_after, .. })) => Some(not_after.as_secs()),
-        _ => None,
-    }
+/// A certificate and its key, that belong together.
+fn read_pair(cert: &Path, key: &Path, provider: &CryptoProvider) -> Result<Shown, Vec<TlsError>> {
+    let certs = certificates(cert, TlsFile::Cert);
+    let private = read(key, TlsFile::Key).and_then(|pem| {
+        PrivateKeyDer::from_pem_slice(&pem).map_err(|_| {
+            let what = "holds no private key; write the PEM file of one that is not encrypted";
+            error(TlsFile::Key, format!("{key:?} {what}"))
+        })
+    });
+    let (certs, private) = match (certs, private) {
+        (Ok(certs), Ok(private)) => (certs, private),
+        (certs, private) => return Err([certs.err(), private.err()].into_iter().flatten().collect()),
+    };
+    let certificate = Certificate::of(&certs);
+    let key = CertifiedKey::from_der(certs, private, provider).map_err(|err| match err {
+        Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
+            let what = format!("is not the key of the certificate in {cert:?}; write the one that belongs to it");
+            vec![error(TlsFile::Key, format!("{key:?} {what}"))]
+        }
+        err => vec![error(TlsFile::Cert, format!("{cert:?} and {key:?} cannot be served: {err}"))],
+    })?;
+    Ok(Shown { certificate, key })
 }
 
 fn authorities(path: &Path) -> Result<RootCertStore, TlsError> {
@@ -218,7 +276,7 @@ fn read(path: &Path, file: TlsFile) -> Result<Vec<u8>, TlsError> {
 }
 
 fn error(file: TlsFile, message: String) -> TlsError {
-    TlsError { file, message }
+    TlsError { also: None, file, message }
 }
 
 #[cfg(test)]
@@ -234,6 +292,7 @@ mod tests {
             key: dir.path().join("key.pem"),
             client_ca: None,
             client_auth: ClientAuth::Required,
+            also: Vec::new(),
         };
         fs::write(&files.cert, made.cert.pem()).unwrap();
         fs::write(&files.key, made.signing_key.serialize_pem()).unwrap();
@@ -294,7 +353,7 @@ mod tests {
     fn the_first_to_expire_counts() {
         let (dir, mut files) = folder();
         let long = fs::read_to_string(&files.cert).unwrap();
-        let far = files.load().unwrap().expires().unwrap();
+        let far = files.load().unwrap().certificates()[0].expires.unwrap();
         let mut params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
         params.not_before = rcgen::date_time_ymd(2020, 1, 1);
         params.not_after = rcgen::date_time_ymd(2021, 1, 1);
@@ -302,8 +361,49 @@ mod tests {
         let expired = params.self_signed(&key).unwrap().pem();
         files.cert = dir.path().join("chain.pem");
         fs::write(&files.cert, long + &expired).unwrap();
-        assert_eq!(files.load().unwrap().expires(), Some(1_609_459_200));
+        assert_eq!(files.load().unwrap().certificates()[0].expires, Some(1_609_459_200));
         assert!(far > 1_609_459_200, "{far}");
+    }
+
+    /// A further certificate for these names, in files called so.
+    fn further(dir: &tempfile::TempDir, called: &str, names: &[&str]) -> CertFiles {
+        let made = rcgen::generate_simple_self_signed(names.iter().map(ToString::to_string).collect::<Vec<_>>());
+        let made = made.unwrap();
+        let files =
+            CertFiles { cert: dir.path().join(format!("{called}.pem")), key: dir.path().join(format!("{called}.key")) };
+        fs::write(&files.cert, made.cert.pem()).unwrap();
+        fs::write(&files.key, made.signing_key.serialize_pem()).unwrap();
+        files
+    }
+
+    #[test]
+    fn a_name_has_one_certificate() {
+        let (dir, mut files) = folder();
+        files.also = vec![
+            further(&dir, "a", &["a.example", "*.a.example"]),
+            further(&dir, "b", &["B.example", "10.0.0.1", "b.a.example"]),
+        ];
+        let tls = files.load().unwrap();
+        let names: Vec<_> = tls.certificates().iter().map(|one| (one.name(), one.names.len())).collect();
+        assert_eq!(names, [("localhost", 1), ("a.example", 2), ("b.example", 2)]);
+        assert_eq!(files.paths().count(), 6);
+
+        files.also.push(further(&dir, "c", &["c.example", "b.example"]));
+        files.also.push(further(&dir, "d", &["localhost"]));
+        files.also.push(further(&dir, "e", &["10.0.0.1"]));
+        files.also.push(CertFiles { cert: dir.path().join("nothing"), key: files.also[0].key.clone() });
+        files.also.push(CertFiles { cert: files.cert.clone(), key: files.also[0].key.clone() });
+        let errors = files.load().unwrap_err();
+        let found: Vec<_> = errors.iter().map(|err| (err.also, err.file)).collect();
+        let expected =
+            [(2, TlsFile::Cert), (3, TlsFile::Cert), (4, TlsFile::Cert), (5, TlsFile::Cert), (6, TlsFile::Key)];
+        assert_eq!(found, expected.map(|(idx, file)| (Some(idx), file)), "{errors:?}");
+        for (err, what) in
+            errors.iter().zip(["\"b.example\"", "\"localhost\"", "no DNS name", "cannot read", "not the key"])
+        {
+            assert!(err.message.contains(what), "{err} does not say {what}");
+        }
+        assert!(errors[0].to_string().starts_with("also[2].cert: "), "{}", errors[0]);
     }
 
     #[test]

@@ -46,6 +46,7 @@ pub(crate) fn intake_options(config: &Config) -> IntakeOptions {
         max_connections_per_address: intake.max_connections_per_address.get().map(NonZeroUsize::get),
         max_in_flight: intake.max_in_flight.get(),
         trusted_proxies: intake.trusted_proxies.clone(),
+        proxy_protocol: intake.proxy_protocol,
         header_bytes: intake.header_limit.as_usize(),
         max_headers: intake.max_headers.get(),
         query_limit: intake.query_limit.as_usize(),

@@ -39,10 +39,19 @@ impl Client {
 
     /// The same over TLS. The handshake comes with the first bytes that are sent.
     pub(crate) fn connect_tls(address: SocketAddr, config: Arc<rustls::ClientConfig>) -> Client {
-        let plain = Client::connect(address);
-        let tls = rustls::ClientConnection::new(config, "localhost".try_into().unwrap()).unwrap();
-        let stream = Box::new(rustls::StreamOwned::new(tls, plain.socket.try_clone().unwrap()));
-        Client { stream, ..plain }
+        Client::connect_tls_as(address, config, "localhost")
+    }
+
+    /// The same, asking for this name.
+    pub(crate) fn connect_tls_as(address: SocketAddr, config: Arc<rustls::ClientConfig>, name: &'static str) -> Client {
+        Client::connect(address).with_tls(config, name)
+    }
+
+    /// What follows is said over TLS.
+    pub(crate) fn with_tls(self, config: Arc<rustls::ClientConfig>, name: &'static str) -> Client {
+        let tls = rustls::ClientConnection::new(config, name.try_into().unwrap()).unwrap();
+        let stream = Box::new(rustls::StreamOwned::new(tls, self.socket.try_clone().unwrap()));
+        Client { stream, ..self }
     }
 
     /// Sends a request and reads until the peer closes; the error, where the connection did not last that long.

@@ -5,6 +5,8 @@
 mod client;
 mod connections;
 mod limits;
+mod names;
+mod proxied;
 mod refusals;
 mod replacing;
 mod roads;

@@ -31,13 +31,13 @@ const BODY: &str = r#"{"CallbackCommand":"Group.CallbackAfterGroupFull","GroupId
 const BOTH: &[&SupportedProtocolVersion] = &[&rustls::version::TLS12, &rustls::version::TLS13];
 
 /// An authority, and what it and a stranger to it have signed, as files in a folder.
-struct Pki {
+pub(crate) struct Pki {
     dir: TempDir,
 }
 
 impl Pki {
     /// `ca.pem`, and each certificate with its key: `server`, `client`, `expired`, and `stranger` by another authority.
-    fn new() -> Pki {
+    pub(crate) fn new() -> Pki {
         let pki = Pki { dir: tempfile::tempdir().unwrap() };
         let authority = |name: &str| {
             let mut params = CertificateParams::new(vec![]).unwrap();
@@ -78,12 +78,13 @@ impl Pki {
         self.file(&format!("{name}.key"))
     }
 
-    fn files(&self, client_auth: Option<ClientAuth>) -> TlsFiles {
+    pub(crate) fn files(&self, client_auth: Option<ClientAuth>) -> TlsFiles {
         TlsFiles {
             cert: self.cert("server"),
             key: self.key("server"),
             client_ca: client_auth.map(|_| self.file("ca.pem")),
             client_auth: client_auth.unwrap_or_default(),
+            also: Vec::new(),
         }
     }
 
@@ -94,7 +95,11 @@ impl Pki {
     }
 
     /// A client that trusts the authority, and shows this certificate, if any.
-    fn client(&self, versions: &[&'static SupportedProtocolVersion], shows: Option<&str>) -> Arc<ClientConfig> {
+    pub(crate) fn client(
+        &self,
+        versions: &[&'static SupportedProtocolVersion],
+        shows: Option<&str>,
+    ) -> Arc<ClientConfig> {
         let certs = |path: &Path| -> Vec<CertificateDer<'static>> {
             CertificateDer::pem_file_iter(path).unwrap().map(Result::unwrap).collect()
         };
@@ -254,7 +259,8 @@ fn certificates_are_replaced_without_dropping_a_connection() {
     Client::connect_tls(running.address(), new.client(BOTH, None)).ask(post(&signed(AFTER), BODY)).assert_ok();
     let refused = Client::connect_tls(running.address(), old.client(BOTH, None)).try_ask(&last());
     assert!(refused.unwrap_err().to_string().contains("certificate"));
-    assert!(running.intake.counters().certificate_expires().is_some_and(|expires| expires > 32_000_000_000));
+    let certificates = running.intake.counters().certificates();
+    assert!(certificates[0].expires.is_some_and(|expires| expires > 32_000_000_000), "{certificates:?}");
 }
 
 #[test]
