@@ -295,6 +295,16 @@ fn a_taken_port_is_named_with_its_line() {
         )
     );
     assert!(!folder.path().join("data").exists(), "the journal is not touched");
+
+    // Of the addresses that are kept for examples, no machine has one.
+    let intake = "[intake]\nlisten = \"192.0.2.1:8080\"\nallow_unsigned_remote = true\n";
+    fs::write(folder.path().join("dispatcher.toml"), format!("{intake}{APP}")).unwrap();
+    let output = Command::new(DISPATCHER).current_dir(folder.path()).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        said.contains("cannot listen on 192.0.2.1:8080") && said.contains("an address that this machine has"),
+        "{said}"
+    );
 }
 
 #[test]

@@ -5,9 +5,13 @@
 mod commands;
 
 use std::{
+    collections::BTreeSet,
     fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
-    os::unix::{fs::PermissionsExt as _, net::UnixStream},
+    os::unix::{
+        fs::{PermissionsExt as _, chown},
+        net::UnixStream,
+    },
     path::Path,
     process::{Command, Stdio},
 };
@@ -295,6 +299,36 @@ async fn dead_letters_are_listed_replayed_and_discarded() {
     assert_eq!(text(&run(folder, &["dead-letters", "list"]).stderr), "no dead letters\n");
     let replays = json_lines(folder, &["replay", "list", "--json"]);
     assert_eq!(replays.iter().map(|replay| replay["id"].as_u64().unwrap()).collect::<Vec<_>>(), [2, 1]);
+}
+
+/// Only root can be in this place; for others there is nothing to see.
+#[tokio::test(flavor = "multi_thread")]
+async fn root_leaves_no_files_that_the_user_of_the_journal_cannot_write_to() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let folder = TempDir::new().unwrap();
+    let folder = folder.path();
+    config(folder, ARCHIVE);
+    let process = Process::start(DISPATCHER, folder);
+    assert!(!process.stderr().contains("another user"), "{}", process.stderr());
+    tencent(&process).change_attribute("group-1", 1).await;
+    wait_for_lines(&folder.join("events.jsonl"), 1);
+    assert!(process.terminate().success());
+    fs::remove_file(folder.join("events.jsonl")).unwrap();
+    chown(folder.join("journal.db"), Some(65_532), Some(65_532)).unwrap();
+
+    let said = fails(folder, &["replay", "--sink", "archive"], 1);
+    assert!(said.contains("journal.db belongs to user 65532") && said.contains("setpriv --reuid 65532"), "{said}");
+    assert!(!folder.join("events.jsonl").exists());
+    // Nothing is made by what works on the journal alone.
+    let names = || fs::read_dir(folder).unwrap().map(|file| file.unwrap().file_name()).collect::<BTreeSet<_>>();
+    let before = names();
+    ok(folder, &["status"]);
+    ok(folder, &["sinks", "pause", "archive"]);
+    assert_eq!(names(), before);
+    let process = Process::start(DISPATCHER, folder);
+    assert!(process.stderr().contains("root runs this on the journal of another user"), "{}", process.stderr());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -624,10 +624,10 @@ impl Reader<'_> {
         if !folder.is_dir() {
             self.source.error(&path, format!("{folder:?} is not a folder; write a path below one"));
         } else if rustix::fs::access(&folder, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK).is_err() {
-            self.source.error(
-                &path,
-                format!("may not write into {folder:?}; give this user the right to, or write another path"),
-            );
+            // "." says little to whoever did not choose the working directory: a unit or an image did.
+            let folder = folder.canonicalize().unwrap_or(folder);
+            let what = format!("may not write into {folder:?}; give this user the right to, or write another path");
+            self.source.error(&path, what);
         }
     }
 

@@ -59,7 +59,11 @@ impl OpenError {
     }
 
     pub(crate) fn io(what: impl fmt::Display, err: &io::Error) -> OpenError {
-        OpenError::Other(format!("{what}: {err}"))
+        let remedy = match err.kind() {
+            io::ErrorKind::PermissionDenied => "; change its owner or mode",
+            _ => "",
+        };
+        OpenError::Other(format!("{what}: {err}{remedy}"))
     }
 }
 

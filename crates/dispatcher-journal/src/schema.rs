@@ -50,7 +50,7 @@ pub(crate) fn open_writer(path: &Path, sync: Sync) -> Result<(Connection, File),
     // The file comes before SQLite, which gives its -wal and -shm the mode that it finds here.
     create_private(path)
         .and_then(|_| sync_folder(folder))
-        .map_err(|err| OpenError::io(said("make the journal", path), &err))?;
+        .map_err(|err| OpenError::io(said("open the journal for writing", path), &err))?;
     let connection = prepare(path, sync)?;
     Ok((connection, lock))
 }

@@ -1,6 +1,6 @@
 //! The dispatcher as a whole: journal, handlers, sinks and intake, started in this order and stopped in the other.
 
-use std::{collections::BTreeMap, fmt, net::SocketAddr, net::TcpListener, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fmt, io, net::SocketAddr, net::TcpListener, sync::Arc, time::Duration};
 
 use dispatcher_config::{Config, Finding};
 use dispatcher_control::{
@@ -229,7 +229,14 @@ impl std::error::Error for StartError {}
 /// A socket on the address that `key` names.
 fn listen(config: &Config, key: &str, address: SocketAddr) -> Result<TcpListener, StartError> {
     TcpListener::bind(address).map_err(|err| {
-        let what = format!("cannot listen on {address}: {err}; stop the other program or choose another port");
+        let remedy = match err.kind() {
+            io::ErrorKind::PermissionDenied => {
+                "choose a port from 1024 on, or give the program the capability CAP_NET_BIND_SERVICE"
+            }
+            io::ErrorKind::AddrNotAvailable => "choose an address that this machine has",
+            _ => "stop the other program or choose another port",
+        };
+        let what = format!("cannot listen on {address}: {err}; {remedy}");
         StartError(config.finding(key, what))
     })
 }

@@ -22,6 +22,7 @@ mod effective;
 mod listing;
 mod logging;
 mod observing;
+mod owner;
 mod panics;
 mod plugins;
 mod reload;

@@ -15,7 +15,7 @@ use crate::{
         access::{self, Place},
         remote::Remote,
     },
-    listing, logging, panics,
+    listing, logging, owner, panics,
     reload::{self, Source},
     screen, send,
     service::Service,
@@ -164,6 +164,9 @@ fn serve(path: &Path, registry: &Registry) -> ExitCode {
         Err(code) => return code,
     };
     logging::start(&config.log);
+    if let Some(owner) = owner::other_than_root(&config.journal.path) {
+        warn!(journal = %config.journal.path.display(), owner, "root runs this on the journal of another user, who cannot write to the files that are made now; run it as that user");
+    }
     panics::tell();
     dispatcher_intake::raise_file_limit();
     // Work is done on the threads of intake, journal, handlers and sinks; this one starts and stops them.

@@ -13,7 +13,7 @@ use dispatcher_journal::{Journal, JournalOptions, OpenError};
 use dispatcher_pipeline::{Pipeline, PipelineHandle};
 
 use super::{remote::Remote, screen::Screen};
-use crate::{cli::Asked, setup, wiring};
+use crate::{cli::Asked, owner, setup, wiring};
 
 /// How long a replay that nobody waits for any more may take to end what is under way.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -137,6 +137,16 @@ pub(crate) fn ask_with(
     }
     let pipeline = match needs {
         Needs::Replays => {
+            let path = &config.journal.path;
+            if let Some(owner) = owner::other_than_root(path) {
+                journal.close();
+                return Err(format!(
+                    "{} belongs to user {owner}, who could not write to the files that sinks make for root: start the \
+                     dispatcher and ask it, or do this as that user, as with `setpriv --reuid {owner} --regid {owner} \
+                     --clear-groups`",
+                    path.display()
+                ));
+            }
             let pipeline = Pipeline::start_replays(&journal, wiring::handlers(&config), wiring::sinks(&config));
             Some(pipeline.map_err(|err| err.to_string())?)
         }
