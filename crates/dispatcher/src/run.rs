@@ -95,7 +95,7 @@ fn program_name() -> String {
 /// Asks the dispatcher elsewhere, or the one that has the journal open, whatever its configuration says by now, or the
 /// journal.
 fn ask(asked: &Asked, registry: &Registry, run: impl FnOnce(Place) -> Result<ExitCode, String>) -> ExitCode {
-    let remote = if asked.journal.is_some() { Ok(None) } else { Remote::wanted(asked.admin.as_deref()) };
+    let remote = if asked.journal.is_some() { Ok(None) } else { Remote::wanted(asked) };
     let asked = match remote {
         Ok(Some(remote)) => run(Place::There(remote)),
         Ok(None) => match access::beside(asked) {
