@@ -4,6 +4,7 @@ use std::{io::Write as _, path::Path, pin::pin, process::ExitCode};
 
 use clap::{CommandFactory as _, Parser as _};
 use dispatcher_config::Config;
+use dispatcher_control::Cause;
 use dispatcher_core::{Registry, RegistryError};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
@@ -210,7 +211,7 @@ fn serve(path: &Path, registry: &Registry) -> ExitCode {
                 _ = hangups.recv() => {
                     let running = dispatcher.running().clone();
                     // Beside this, so that a stop does not wait for it; several take their turns.
-                    tokio::spawn(async move { reload::reload_for(&running, "SIGHUP").await });
+                    tokio::spawn(async move { reload::reload_for(&running, Cause::Signal).await });
                 }
             }
         };
