@@ -6,14 +6,16 @@ mod commands;
 
 use std::{
     fs,
-    io::{Read as _, Write as _},
+    io::{BufRead as _, BufReader, Read as _, Write as _},
     net::TcpStream,
     os::unix::fs::PermissionsExt as _,
     path::Path,
     process::{Command, Output, Stdio},
+    sync::Arc,
 };
 
-use dispatcher_testkit::{Process, Tencent};
+use dispatcher_testkit::{PATIENCE, Process, Tencent};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -307,20 +309,144 @@ async fn over_tls_it_is_asked_by_its_name() {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     fs::write(folder.join("cert.pem"), made.cert.pem()).unwrap();
     fs::write(folder.join("key.pem"), made.signing_key.serialize_pem()).unwrap();
+    let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    fs::write(folder.join("other.pem"), other.cert.pem()).unwrap();
     let tls = "tls = { cert = \"cert.pem\", key = \"key.pem\" }\n";
     let (process, addr) = start(folder, &format!("{}{tls}", ADMIN.replace("control.example", "localhost")));
     let url = format!("https://localhost:{}", addr.rsplit_once(':').unwrap().1);
-    let ask = |trusts: bool| {
+    let ask = |args: &[&str], names: &str, file: &str| {
         let mut command = Command::new(DISPATCHER);
-        command.args(["status", "--admin", &url]).env("DISPATCHER_ADMIN_TOKEN", TOKEN).stdin(Stdio::null());
-        let file = if trusts { "cert.pem" } else { "key.pem" };
-        command.env("SSL_CERT_FILE", folder.join(file)).env_remove("SSL_CERT_DIR").output().unwrap()
+        command.arg("status").args(args).env("DISPATCHER_ADMIN_TOKEN", TOKEN).stdin(Stdio::null());
+        command.current_dir(folder).env(names, file).env_remove("SSL_CERT_DIR").output().unwrap()
     };
-    let answered = ask(true);
-    assert!(answered.status.success(), "{}", text(&answered.stderr));
-    assert!(text(&answered.stdout).starts_with("dispatcher "), "{}", text(&answered.stdout));
-    assert!(!ask(false).status.success(), "a certificate that nobody knows");
+    let admin = ["--admin", url.as_str()];
+    for (args, names, file) in [
+        (&admin[..], "SSL_CERT_FILE", "cert.pem"),
+        (&admin, "DISPATCHER_ADMIN_CA", "cert.pem"),
+        (&[&admin[..], &["--ca", "cert.pem"]].concat(), "DISPATCHER_ADMIN_CA", "nowhere.pem"),
+    ] {
+        let answered = ask(args, names, file);
+        assert!(answered.status.success(), "{args:?}, {names}: {}", text(&answered.stderr));
+        assert!(text(&answered.stdout).starts_with("dispatcher "), "{}", text(&answered.stdout));
+    }
+    for (args, names, file, says) in [
+        (&admin[..], "SSL_CERT_FILE", "other.pem", "--ca FILE names the certificate that is trusted"),
+        (&admin, "SSL_CERT_FILE", "key.pem", "with the system's certificates; --ca FILE names others: "),
+        (&admin, "DISPATCHER_ADMIN_CA", "nowhere.pem", "--ca nowhere.pem: "),
+        (
+            &["--ca", "cert.pem"],
+            "X",
+            "",
+            "--ca is for a dispatcher elsewhere; name it with --admin or in DISPATCHER_ADMIN_URL",
+        ),
+    ] {
+        let said = ask(args, names, file);
+        assert!(!said.status.success() && text(&said.stderr).contains(says), "{args:?}, {names}: {said:?}");
+    }
     assert!(process.terminate().success());
+}
+
+/// Someone who follows over TLS, showing a certificate.
+struct Follower(BufReader<rustls::StreamOwned<rustls::ClientConnection, TcpStream>>);
+
+impl Follower {
+    /// Reads until the first callback is there: then the request is under way.
+    fn start(folder: &Path, addr: &str, shows: &str, token: &str) -> Follower {
+        let certs = |name: &str| vec![CertificateDer::from_pem_file(folder.join(name)).unwrap()];
+        let mut roots = rustls::RootCertStore::empty();
+        certs("authority.pem").into_iter().for_each(|cert| roots.add(cert).unwrap());
+        let key = PrivateKeyDer::from_pem_file(folder.join(format!("{shows}.key"))).unwrap();
+        let config = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_client_auth_cert(certs(&format!("{shows}.pem")), key)
+            .unwrap();
+        let stream = TcpStream::connect(addr).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let tls = rustls::ClientConnection::new(Arc::new(config), "localhost".try_into().unwrap()).unwrap();
+        let mut follower = Follower(BufReader::new(rustls::StreamOwned::new(tls, stream)));
+        let request = "{\"version\":1,\"request\":{\"callbacks\":{\"follow\":true,\"limit\":1}}}";
+        let bearer = format!("Authorization: Bearer {token}\r\n");
+        follower.0.get_mut().write_all(post("localhost", &bearer, request).as_bytes()).unwrap();
+        assert!(follower.hears_of_a_callback(), "{shows} is let in");
+        follower
+    }
+
+    /// Waits for the next callback; false where the connection ends instead.
+    fn hears_of_a_callback(&mut self) -> bool {
+        let mut line = String::new();
+        loop {
+            line.clear();
+            // Whoever is cut hears no goodbye.
+            match self.0.read_line(&mut line) {
+                Ok(0) => return false,
+                Ok(_) if line.starts_with("{\"callback\":") => return true,
+                Ok(_) => {}
+                Err(err) => {
+                    assert_ne!(err.kind(), std::io::ErrorKind::WouldBlock, "neither a callback nor an end");
+                    return false;
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whose_certificate_or_token_is_out_by_a_reload_is_cut_off_and_nobody_else() {
+    let folder = TempDir::new().unwrap();
+    let folder = folder.path();
+    // Two authorities; each has signed a client, the first the server as well.
+    let [authority, guests] = ["authority", "guests"].map(|name| {
+        let mut params = rcgen::CertificateParams::new(vec![]).unwrap();
+        params.distinguished_name.push(rcgen::DnType::CommonName, name);
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let pem = params.self_signed(&key).unwrap().pem();
+        fs::write(folder.join(format!("{name}.pem")), &pem).unwrap();
+        (pem, rcgen::Issuer::new(params, key))
+    });
+    let issue = |name: &str, issuer: &rcgen::Issuer<'_, rcgen::KeyPair>| {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        fs::write(folder.join(format!("{name}.pem")), params.signed_by(&key, issuer).unwrap().pem()).unwrap();
+        fs::write(folder.join(format!("{name}.key")), key.serialize_pem()).unwrap();
+    };
+    issue("server", &authority.1);
+    issue("client", &authority.1);
+    issue("guest", &guests.1);
+    fs::write(folder.join("clients.pem"), format!("{}{}", authority.0, guests.0)).unwrap();
+    let tls = "tls = { cert = \"server.pem\", key = \"server.key\", client_ca = \"clients.pem\" }\n";
+    let admin = ADMIN.replace("tokens = [", &format!("tokens = [\"{NEXT_TOKEN}\", "));
+    let admin = format!("{}{tls}", admin.replace("control.example", "localhost"));
+    let (process, addr) = start(folder, &admin);
+    let tencent = Tencent::new(process.url(), 1_400_000_001, Some("a-token"));
+    tencent.change_attribute("group", 0).await;
+    let start = |shows: &str, token: &str| Follower::start(folder, &addr, shows, token);
+    let (mut client, mut guest, mut next) =
+        (start("client", TOKEN), start("guest", TOKEN), start("client", NEXT_TOKEN));
+
+    issue("server", &authority.1);
+    assert_eq!(json(folder, &["reload", "--json"])["settings"], json!(["admin.tls"]));
+    tencent.change_attribute("group", 1).await;
+    assert!([&mut client, &mut guest, &mut next].into_iter().all(Follower::hears_of_a_callback), "it is only renewed");
+
+    fs::write(folder.join("clients.pem"), &authority.0).unwrap();
+    ok(folder, &["reload"]);
+    assert!(!guest.hears_of_a_callback());
+    tencent.change_attribute("group", 2).await;
+    assert!([&mut client, &mut next].into_iter().all(Follower::hears_of_a_callback));
+
+    config(folder, &admin.replace(", { file = \"token\" }", ""));
+    ok(folder, &["reload"]);
+    assert!(!client.hears_of_a_callback());
+    tencent.change_attribute("group", 3).await;
+    assert!(next.hears_of_a_callback());
+    drop(next);
+    assert!(process.terminate().success());
+    let ended: Vec<_> = audit(folder).into_iter().filter(|line| line["action"] == "callbacks").collect();
+    assert!(ended.is_empty(), "nothing that is on record was shown: {ended:?}");
+    assert!(!fs::read_to_string(folder.join("audit.jsonl")).unwrap().contains("marked-token"));
 }
 
 #[test]

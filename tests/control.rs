@@ -163,6 +163,7 @@ fn check_reading(folder: &Path, is_running: bool) {
     let state = if is_running { "up" } else { "not_running" };
     assert_eq!(consumer(&status, "sink:archive")["state"], state);
     assert_eq!(consumer(&status, "sink:archive")["checkpoint"], 4);
+    assert!(consumer(&status, "sink:archive").get("oldest").is_none(), "it is through with all: {status}");
     let human = ok(folder, &["status"]);
     assert!(human.lines().all(|line| line.chars().count() <= 100), "{human}");
     let first = if is_running { "dispatcher 0.1.0 runs as process " } else { "no dispatcher runs; " };
@@ -385,6 +386,13 @@ async fn delivered_events_are_replayed_with_a_dispatcher_and_without() {
     let status = json(folder, &["status", "--json"]);
     let archive = consumer(&status, "sink:archive");
     assert_eq!((&archive["state"], &archive["reason"]), (&"parked".into(), &"the disk is being changed".into()));
+    let waits = eventually("an event that waits", || {
+        let status = json(folder, &["status", "--json"]);
+        Some(consumer(&status, "sink:archive").clone()).filter(|archive| archive.get("oldest").is_some())
+    });
+    let last = &json_lines(folder, &["callbacks", "--json", "--limit", "1"])[0];
+    assert_eq!(waits["oldest"], last["received_at"], "{waits}");
+    assert!(waits["oldest_secs"].is_u64(), "{waits}");
     assert!(ok(folder, &["sinks", "list"]).contains("`dispatcher sinks resume archive` lets it go on"));
     assert_eq!(wait_for_lines(&file, 6).len(), 6);
     assert_eq!(ok(folder, &["sinks", "resume", "archive"]), "sink archive goes on\n");

@@ -157,6 +157,65 @@ async fn the_table_in_the_docs_is_what_a_running_dispatcher_shows() {
 }
 
 #[tokio::test]
+async fn who_asks_over_the_network_is_counted_by_what_came_of_it() {
+    const TOKEN: &str = "marked-token-of-32-characters-it-is";
+    let admin = format!("{SECTIONS}\n[admin]\nlisten = \"127.0.0.1:0\"\ntokens = [\"{TOKEN}\"]\n");
+    let dispatcher = TestDispatcher::start(&admin);
+    let (observe, admin) = (addr(&dispatcher), dispatcher.dispatcher().admin_addr().unwrap());
+    let post = |headers: &str, body: &str| {
+        let n = body.len();
+        format!("POST /control HTTP/1.1\r\nHost: {admin}\r\n{headers}Content-Length: {n}\r\n\r\n{body}")
+    };
+    let (right, wrong) = (format!("Authorization: Bearer {TOKEN}\r\n"), "Authorization: Bearer marked\r\n");
+    let status = "{\"version\":1,\"request\":\"status\"}";
+    for request in [
+        post(&right, status),
+        post(&right, "{\"version\":1,\"request\":{\"resume\":{\"consumer\":\"sink:nobody\"}}}"),
+        post("", status),
+        post(wrong, status),
+        post(wrong, status),
+        post(&right, status).replace(&admin.to_string(), "marked.example"),
+        post(&format!("{right}Origin: http://marked.example\r\n"), status),
+        post(&right, status).replace("/control", "/marked"),
+        post(&right, status).replace("POST", "PUT"),
+        post(&right, "").replace("Content-Length: 0", "Content-Length: 2000000"),
+        post(&right, "marked"),
+        "marked marked\r\n\r\n".to_owned(),
+        format!("GET / HTTP/1.1\r\n{}", "x".repeat(20_000)),
+    ] {
+        let mut stream = TcpStream::connect(admin).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        // Who is told no while it still writes may be reset.
+        let _ = stream.read_to_end(&mut Vec::new()).await;
+    }
+    let _open = TcpStream::connect(admin).await.unwrap();
+    let open = "dispatcher_admin_open_connections 1";
+    let (_, page) = get_until(observe, "/metrics", |_, page| page.lines().any(|line| line == open)).await;
+    let mut expected = vec!["dispatcher_admin_connections_total 14".to_owned()];
+    for (outcome, n) in [
+        ("answered", 2),
+        ("token_wrong", 3),
+        ("host_unknown", 1),
+        ("origin_given", 1),
+        ("path_unknown", 1),
+        ("method_not_post", 1),
+        ("body_too_long", 1),
+        ("no_request", 1),
+        ("too_busy", 0),
+    ] {
+        expected.push(format!("dispatcher_admin_requests_total{{outcome=\"{outcome}\"}} {n}"));
+    }
+    for (cause, n) in [("not_http", 1), ("head_too_large", 1), ("let_out", 0)] {
+        expected.push(format!("dispatcher_admin_connections_closed_total{{cause=\"{cause}\"}} {n}"));
+    }
+    for line in expected {
+        assert!(page.lines().any(|shown| shown == line), "{line} is not in\n{page}");
+    }
+    assert!(!page.contains("marked"), "{page}");
+    dispatcher.stop().await;
+}
+
+#[tokio::test]
 async fn nothing_that_people_wrote_and_no_secret_is_shown() {
     let dispatcher = TestDispatcher::start(SECTIONS);
     let addr = addr(&dispatcher);

@@ -440,6 +440,60 @@ async fn what_could_not_be_reloaded_is_tried_again_in_silence() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn reloads_are_on_record_whatever_set_them_off() {
+    let folder = TempDir::new().unwrap();
+    let watched =
+        |every: &str, name: &str| format!("[reload]\nwatch = \"{every}\"\n\n{}", FORWARD.replace("events.jsonl", name));
+    let audit = || events(&folder.path().join("audit.jsonl")); // Lines of JSON, these too.
+    let digest = || status(folder.path())["running"]["configuration"].clone();
+    let (process, _) = start(folder.path(), &watched("off", "one.jsonl"));
+    let mut counted = vec![digest()];
+    let expect = async |via: &str, n: usize| {
+        let lines = eventually("a line in the audit log", || Some(audit()).filter(|lines| lines.len() >= n)).await;
+        assert_eq!((lines.len(), &lines[n - 1]["via"]), (n, &via.into()), "{lines:?}");
+        assert_eq!(lines[n - 1]["action"], "reload");
+        lines[n - 1].clone()
+    };
+    config(folder.path(), &watched("off", "two.jsonl"));
+    hang_up(&process);
+    let line = expect("signal", 1).await;
+    counted.push(digest());
+    assert_eq!(line["configuration"], serde_json::json!({ "before": counted[0], "after": counted[1] }));
+    assert_ne!(counted[0], counted[1]);
+    assert_eq!(line["changes"], serde_json::json!({ "changed": ["sink:archive"] }));
+    assert_eq!((&line["result"], &line["n"]), (&"done".into(), &1.into()), "{line}");
+
+    // One that is wrong changes nothing.
+    config(folder.path(), &watched("off", "two.jsonl\"\npaht = \"x"));
+    hang_up(&process);
+    let line = expect("signal", 2).await;
+    assert_eq!(line["configuration"], serde_json::json!({ "before": counted[1], "after": counted[1] }));
+    assert!(line["findings"][0].as_str().unwrap().contains("sinks.archive.paht: unknown key"), "{line}");
+    assert!(line["result"] == "failed" && line["why"].as_str().unwrap().starts_with("nothing has changed"), "{line}");
+    assert!(line.get("changes").is_none() && line.get("n").is_none(), "{line}");
+
+    // Who asks is told of in the same words.
+    config(folder.path(), &watched("100ms", "two.jsonl"));
+    reload(folder.path());
+    let line = expect("socket", 3).await;
+    counted.push(digest());
+    assert_eq!(line["configuration"], serde_json::json!({ "before": counted[1], "after": counted[2] }));
+    assert_eq!(line["changes"], serde_json::json!({ "settings": ["reload.watch"] }));
+
+    // While it is watched: what is wrong, and then that it is right again.
+    config(folder.path(), &watched("100ms", "two.jsonl\"\npaht = \"x"));
+    let line = expect("watch", 4).await;
+    assert!(line["result"] == "failed" && line["findings"].is_array(), "{line}");
+    config(folder.path(), &watched("100ms", "three.jsonl"));
+    let line = expect("watch", 5).await;
+    counted.push(digest());
+    assert_eq!(line["configuration"], serde_json::json!({ "before": counted[2], "after": counted[3] }));
+    assert_eq!(line["changes"], serde_json::json!({ "changed": ["sink:archive"] }));
+    assert!(process.terminate().success());
+    assert_eq!(audit().len(), 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_pipe_in_place_of_a_secrets_file_keeps_nobody_waiting() {
     let folder = TempDir::new().unwrap();
     let (process, _) = start(folder.path(), FORWARD);

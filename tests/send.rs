@@ -87,21 +87,12 @@ fn nobody_listening_is_said_plainly() {
     );
 }
 
-#[test]
-fn an_intake_with_a_certificate_of_its_own_is_reached_with_ca() {
-    let folder = TempDir::new().unwrap();
-    let key = rcgen::KeyPair::generate().unwrap();
-    let certificate = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap().self_signed(&key).unwrap();
+/// What an intake with this certificate answers to a callback that is sent with each of these, and its URL.
+#[track_caller]
+fn sends(folder: &TempDir, all: &[&[&str]]) -> (Vec<(Option<i32>, String)>, String) {
     let config = "[intake]\nlisten = \"127.0.0.1:0\"\ntls = { cert = \"cert.pem\", key = \"key.pem\" }\n[[apps]]\nsdk_app_id = \
                   1400000001\nname = \"main\"\ntokens = [\"a-token\"]\n[log]\nformat = \"human\"\n";
-    for (file, text) in [
-        ("cert.pem", certificate.pem()),
-        ("key.pem", key.serialize_pem()),
-        ("dispatcher.toml", config.to_owned()),
-        ("empty.pem", String::new()),
-    ] {
-        fs::write(folder.path().join(file), text).unwrap();
-    }
+    fs::write(folder.path().join("dispatcher.toml"), config).unwrap();
     let mut command = Command::new(DISPATCHER);
     command.current_dir(folder.path()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = command.spawn().unwrap();
@@ -113,14 +104,64 @@ fn an_intake_with_a_certificate_of_its_own_is_reached_with_ca() {
     let url = { words }.next();
     let said = url.map(|url| {
         let command = "Group.CallbackAfterGroupFull";
-        [&["--ca", "cert.pem"][..], &[], &["--ca", "empty.pem"], &["--ca", "nowhere.pem"]]
-            .map(|args| send(&folder, &url, &[&[command], args].concat()))
+        (all.iter().map(|args| send(folder, &url, &[&[command], *args].concat())).collect(), url)
     });
     child.kill().unwrap();
     child.wait().unwrap();
-    let [trusted, unknown, empty, missing] = said.expect("it says where it listens");
+    said.expect("it says where it listens")
+}
+
+#[test]
+fn an_intake_with_a_certificate_of_its_own_is_reached_with_ca() {
+    let folder = TempDir::new().unwrap();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap().self_signed(&key).unwrap();
+    for (file, text) in
+        [("cert.pem", certificate.pem()), ("key.pem", key.serialize_pem()), ("empty.pem", String::new())]
+    {
+        fs::write(folder.path().join(file), text).unwrap();
+    }
+    let (said, _) = sends(&folder, &[&["--ca", "cert.pem"], &[], &["--ca", "empty.pem"], &["--ca", "nowhere.pem"]]);
+    let [trusted, unknown, empty, missing] = said.try_into().unwrap();
     assert_eq!(trusted, (Some(0), format!("200 OK: {}", tencent_chat::OK)));
     assert_eq!(unknown.0, Some(1), "{unknown:?}");
+    assert!(unknown.1.contains("; --ca FILE names the certificate that is trusted"), "{unknown:?}");
     assert!(empty.1.starts_with("--ca empty.pem: no certificate is in it"), "{empty:?}");
     assert!(missing.1.starts_with("--ca nowhere.pem: "), "{missing:?}");
+}
+
+#[test]
+fn a_certificate_as_openssl_makes_it_is_taken_by_who_names_it() {
+    let folder = TempDir::new().unwrap();
+    let make = |name: &str, address: &str| {
+        let mut openssl = Command::new("openssl");
+        openssl.args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "30", "-subj", "/CN=dispatcher"]);
+        openssl.args(["-keyout", &format!("{name}.key"), "-out", &format!("{name}.pem")]);
+        openssl.args(["-addext", &format!("subjectAltName=IP:{address}")]).current_dir(folder.path());
+        openssl.stdout(Stdio::null()).stderr(Stdio::null()).status()
+    };
+    if make("cert", "127.0.0.1").is_err() {
+        assert!(std::env::var_os("CI").is_none(), "there is no openssl on this machine, and CI is to run this");
+        eprintln!("skipped: there is no openssl on this machine");
+        return;
+    }
+    fs::rename(folder.path().join("cert.key"), folder.path().join("key.pem")).unwrap();
+    let mut openssl = Command::new("openssl");
+    openssl.args(["x509", "-in", "cert.pem", "-noout", "-text"]).current_dir(folder.path());
+    let shown = String::from_utf8(openssl.output().unwrap().stdout).unwrap();
+    assert!(shown.contains("CA:TRUE"), "an authority's by what it says: {shown}");
+    make("other", "127.0.0.1").unwrap();
+    let (said, url) = sends(&folder, &[&["--ca", "cert.pem"], &["--ca", "other.pem"], &[]]);
+    assert_eq!(said[0], (Some(0), format!("200 OK: {}", tencent_chat::OK)));
+    for (code, said) in &said[1..] {
+        assert_eq!(*code, Some(1), "{said}");
+        assert!(said.starts_with(&format!("cannot reach {url}: it shows a certificate as its own that ")), "{said}");
+        assert!(said.contains("name that very certificate with --ca FILE"), "{said}");
+    }
+
+    // The right certificate under another name is not enough.
+    make("cert", "192.0.2.1").unwrap();
+    fs::rename(folder.path().join("cert.key"), folder.path().join("key.pem")).unwrap();
+    let (said, _) = sends(&folder, &[&["--ca", "cert.pem"]]);
+    assert!(said[0].0 == Some(1) && said[0].1.contains("not valid for name"), "{said:?}");
 }

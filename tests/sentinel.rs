@@ -39,6 +39,10 @@ const SINK_TOKEN: &str = "token/mark+5e";
 const HEADER: &str = "header/mark+6f";
 const URL_KEY: &str = "url-mark-7a";
 const WEBHOOK_KEY: &str = "webhook/mark+8b-and-16-more-bytes";
+const ADMIN_TOKEN: &str = "admin/mark+e3-and-some-more-bytes-to-be-long";
+const ADMIN_TOKEN_IN_FILE: &str = "admin/mark+f4-and-some-more-bytes-to-be-long";
+/// Nobody's: what somebody tries.
+const WRONG_ADMIN_TOKEN: &str = "admin/mark+0a-and-some-more-bytes-to-be-long";
 const CHAT: &str = "chat/mark+9c";
 const WORD: &str = "word/mark+ad";
 const CLIENT_IP: &str = "203.0.113.77";
@@ -54,8 +58,13 @@ fn program() -> PathBuf {
 }
 
 fn run(folder: &Path, args: &[&str]) -> Output {
+    run_with(folder, args, &[])
+}
+
+fn run_with(folder: &Path, args: &[&str], environment: &[(&str, &str)]) -> Output {
     let mut command = Command::new(program());
-    command.args(args).current_dir(folder).stdin(Stdio::null()).env("MARKED", TOKEN_IN_ENV).output().unwrap()
+    command.envs(environment.iter().copied()).env("MARKED", TOKEN_IN_ENV);
+    command.args(args).current_dir(folder).stdin(Stdio::null()).output().unwrap()
 }
 
 /// A receiver that answers with what it got, in words and in base64, and with a status that the path names; `/closes` without an
@@ -194,7 +203,10 @@ impl Written {
 
     /// A command that prints, however it ends.
     fn command(&mut self, folder: &Path, args: &[&str]) {
-        let output = run(folder, args);
+        self.output(args, run(folder, args));
+    }
+
+    fn output(&mut self, args: &[&str], output: Output) {
         let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         // The reason of a decision names the entry of the team's own list, as the word-filter says it does.
         let entry = format!("words.txt:1, \"{WORD}\"");
@@ -285,6 +297,12 @@ format = "{format}"
 
 [observe]
 listen = "127.0.0.1:0"
+
+[admin]
+listen = "127.0.0.1:0"
+tokens = ["{ADMIN_TOKEN}", {{ file = "admin-token.txt" }}]
+hosts = ["localhost"]
+audit = "audit.jsonl"
 
 [handlers.words]
 type = "word-filter"
@@ -545,6 +563,22 @@ fn wrong_configurations(right: &str) -> Vec<(&'static str, String)> {
         ("a proxy that is none", replaced("[sinks.moves]", &format!("[sinks.moves]\nproxy = \"{TOKEN}\""))),
         ("an unknown type", replaced("type = \"file\"", &format!("type = \"fil\"\ntoken = \"{TOKEN}\""))),
         (
+            "a token of the control room that is too short",
+            replaced(&format!("\"{ADMIN_TOKEN}\""), &format!("\"{ENDPOINT_TOKEN}\"")),
+        ),
+        (
+            "a misspelt key of tokens",
+            replaced(&format!("tokens = [\"{ADMIN_TOKEN}\""), &format!("tokes = [\"{ADMIN_TOKEN}\"")),
+        ),
+        (
+            "a certificate's key of the control room that does not fit",
+            replaced("[admin]", "[admin]\ntls = { cert = \"cert.pem\", key = \"other.pem\" }"),
+        ),
+        (
+            "a certificate's key of the control room that is none",
+            replaced("[admin]", "[admin]\ntls = { cert = \"cert.pem\", key = \"broken.pem\" }"),
+        ),
+        (
             "a certificate's key that does not fit",
             replaced("[intake]", "[intake]\ntls = { cert = \"cert.pem\", key = \"other.pem\" }"),
         ),
@@ -611,6 +645,76 @@ fn ask_everything(folder: &Path, written: &mut Written) {
     }
 }
 
+/// Requests at `[admin] listen` that are refused for every reason, and what they are told.
+fn ask_in_vain(addr: &str, written: &mut Written) {
+    let (status, marked) = ("{\"version\":1,\"request\":\"status\"}", percent(CHAT, true));
+    let post = |token: &str, headers: &str, body: &str| {
+        let n = body.len();
+        format!(
+            "POST /control HTTP/1.1\r\nhost: {addr}\r\nauthorization: Bearer {token}\r\n{headers}content-length: {n}\r\n\r\n{body}"
+        )
+    };
+    for (name, request, code) in [
+        ("a wrong token", post(WRONG_ADMIN_TOKEN, "", status), "401"),
+        ("a token in another way", post(ADMIN_TOKEN, "", status).replace("Bearer", "Basic"), "401"),
+        ("another name", post(ADMIN_TOKEN, "", status).replace(addr, &format!("{WRONG_ADMIN_TOKEN}.example")), "403"),
+        ("a page", post(ADMIN_TOKEN, &format!("origin: http://{marked}.example\r\n"), status), "403"),
+        ("another path", post(ADMIN_TOKEN, "", status).replace("/control", &format!("/{marked}")), "404"),
+        ("another method", post(ADMIN_TOKEN, "", status).replace("POST", "PUT"), "405"),
+        ("no JSON", post(ADMIN_TOKEN, "", CHAT), "400"),
+        ("a broken header", post(ADMIN_TOKEN, &format!("{CHAT}\r\n"), status), "400"),
+        ("no HTTP", format!("{CHAT} {ADMIN_TOKEN}\r\n\r\n"), "400"),
+    ] {
+        let answer = exchange(addr, &request);
+        assert!(answer.split(' ').nth(1) == Some(code), "{name}: {answer}");
+        written.add(format!("the answer at [admin] to {name}"), answer);
+    }
+    // Who has the token is told what is wrong with the request, in its own words; nobody else is.
+    let answer = exchange(addr, &post(ADMIN_TOKEN, "", &format!("{{\"version\":1,\"request\":{{\"{CHAT}\":1}}}}")));
+    assert!(answer.contains("this is no request"), "{answer}");
+}
+
+/// Commands that ask over the network, with a right token and with a wrong one.
+fn ask_from_elsewhere(folder: &Path, url: &str, written: &mut Written) {
+    let commands: [&[&str]; 12] = [
+        &["status"],
+        &["handlers", "list"],
+        &["sinks", "list"],
+        &["consumers", "list"],
+        &["callbacks"],
+        &["callbacks", "--text", CHAT],
+        &["events"],
+        &["dead-letters", "list"],
+        &["show", "callbacks/1"],
+        &["journal", "status"],
+        &["reload"],
+        &["sinks", "pause", "nobody"],
+    ];
+    for (token, is_right) in [(ADMIN_TOKEN, true), (ADMIN_TOKEN_IN_FILE, true), (WRONG_ADMIN_TOKEN, false), ("", false)]
+    {
+        let environment = [("DISPATCHER_ADMIN_TOKEN", token), ("DISPATCHER_ADMIN_CA", "cert.pem")];
+        // One is enough for a token that opens nothing; it waits a second for each.
+        for args in commands.iter().take(if is_right { commands.len() } else { 1 }) {
+            for json in [&[][..], &["--json"]] {
+                let args = [args, &["--admin", url][..], json].concat();
+                let output = run_with(folder, &args, &environment);
+                assert!(is_right || output.status.code() == Some(1), "{args:?}: {output:?}");
+                written.output(&args, output);
+            }
+        }
+    }
+    // What it shows is asked for; what is on record of that is not to show it again.
+    let environment = [("DISPATCHER_ADMIN_TOKEN", ADMIN_TOKEN), ("DISPATCHER_ADMIN_CA", "cert.pem")];
+    let shown = run_with(folder, &["callbacks", "--contents", "--text", CHAT, "--admin", url], &environment);
+    assert!(String::from_utf8_lossy(&shown.stdout).contains(CHAT), "{shown:?}");
+    // A token has no place in a URL.
+    let wrong = url.replace("://", &format!("://{}@", percent(ADMIN_TOKEN, true)));
+    for url in [wrong.as_str(), &format!("{url}?token={}", percent(ADMIN_TOKEN, true))] {
+        written
+            .output(&["status", "--admin", "(a token)"], run_with(folder, &["status", "--admin", url], &environment));
+    }
+}
+
 fn dead(folder: &Path) -> Vec<Value> {
     let output = run(folder, &["dead-letters", "list", "--json"]);
     let lines = String::from_utf8(output.stdout).unwrap();
@@ -635,7 +739,15 @@ fn check_modes(folder: &Path, not_its_own: &[&str]) {
         assert_eq!(meta.permissions().mode() & 0o777, 0o600, "{name}");
         seen.push(name);
     }
-    for name in ["journal.db", "journal.db-wal", "journal.db-shm", "journal.db.lock", "events.jsonl", "backup.db"] {
+    for name in [
+        "journal.db",
+        "journal.db-wal",
+        "journal.db-shm",
+        "journal.db.lock",
+        "events.jsonl",
+        "backup.db",
+        "audit.jsonl",
+    ] {
         assert!(seen.iter().any(|one| one == name), "{name} is not among {seen:?}");
     }
     assert!(seen.iter().any(|name| name.contains("sock")), "{seen:?}");
@@ -647,10 +759,24 @@ fn search(level: &str, format: &str) {
     let (echo, mut written) = (Echo::start(), Written::default());
     let mut secrets = certificates(folder);
     fs::write(folder.join("token.txt"), TOKEN_IN_FILE).unwrap();
+    fs::write(folder.join("admin-token.txt"), ADMIN_TOKEN_IN_FILE).unwrap();
     fs::write(folder.join("words.txt"), format!("{WORD}\n")).unwrap();
     let right = config(level, format, &echo.addr);
     let path = folder.join("dispatcher.toml");
-    let given = ["dispatcher.toml", "token.txt", "words.txt", "cert.pem", "key.pem", "other.pem", "broken.pem"];
+    let given = [
+        "dispatcher.toml",
+        "token.txt",
+        "admin-token.txt",
+        "words.txt",
+        "cert.pem",
+        "key.pem",
+        "other.pem",
+        "broken.pem",
+    ];
+    let admin = || {
+        let status: Value = serde_json::from_slice(&run(folder, &["status", "--json"]).stdout).unwrap();
+        status["running"]["admin"].as_str().unwrap().to_owned()
+    };
     let program = program();
     let start = |name| Running::start(&program, folder, name, &[("MARKED", TOKEN_IN_ENV)]);
 
@@ -678,6 +804,8 @@ fn search(level: &str, format: &str) {
     };
     look(&mut written);
     ask_everything(folder, &mut written);
+    ask_in_vain(&admin(), &mut written);
+    ask_from_elsewhere(folder, &format!("http://{}", admin()), &mut written);
     // A configuration that is wrong while it runs.
     for (name, wrong) in wrong_configurations(&right) {
         fs::write(&path, &wrong).unwrap();
@@ -705,12 +833,23 @@ fn search(level: &str, format: &str) {
     let running = start("second");
     send_all(&running.addr, &mut Written::default());
     // TLS from now on: what speaks plain HTTP is told nothing.
-    fs::write(&path, right.replace("[intake]", "[intake]\ntls = { cert = \"cert.pem\", key = \"key.pem\" }")).unwrap();
+    let tls = "tls = { cert = \"cert.pem\", key = \"key.pem\" }";
+    let with_tls =
+        right.replace("[intake]", &format!("[intake]\n{tls}")).replace("[admin]", &format!("[admin]\n{tls}"));
+    fs::write(&path, with_tls).unwrap();
     written.command(folder, &["reload", "--json"]);
+    written.add("the answer at [admin] without TLS", exchange(&admin(), &format!("{ADMIN_TOKEN} {CHAT}\r\n\r\n")));
+    let port = admin().rsplit_once(':').unwrap().1.to_owned();
+    ask_from_elsewhere(folder, &format!("https://localhost:{port}"), &mut written);
     written
         .add("the answer without TLS", exchange(&running.addr, &format!("POST /callback?x={CHAT} HTTP/1.1\r\n\r\n")));
     ask_everything(folder, &mut written);
     written.add("the second run", running.terminate());
+    let audit = fs::read_to_string(folder.join("audit.jsonl")).unwrap();
+    for part in ["\"authenticate\"", "\"findings\":[", "\"text\":\"(not written down)\"", "\"via\":\"tcp\""] {
+        assert!(audit.contains(part), "{part} is not in:\n{audit}");
+    }
+    written.add("the audit log", audit);
 
     let log = &written.all.iter().find(|(by, _)| by == "the first run").unwrap().1;
     for line in ["a panic; words", "request ended"] {
@@ -725,6 +864,9 @@ fn search(level: &str, format: &str) {
         HEADER,
         URL_KEY,
         WEBHOOK_KEY,
+        ADMIN_TOKEN,
+        ADMIN_TOKEN_IN_FILE,
+        WRONG_ADMIN_TOKEN,
         CHAT,
         WORD,
         CLIENT_IP,

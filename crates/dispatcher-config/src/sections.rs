@@ -365,8 +365,9 @@ pub struct AdminSection {
     /// Allows plain HTTP on an address that others can reach, for a proxy in front that speaks TLS. Default false: the token
     /// would be read on the way.
     pub allow_plain: bool,
-    /// The file that has a line for each action that changes something or shows contents, or `false` for none. Default
-    /// `audit.jsonl` beside the journal.
+    /// The file that has a line for each action that changes something or shows contents, and for each reload, or `false` for
+    /// none. Whoever asks over the network is in it by the address of the connection: behind a proxy, the proxy's, since
+    /// `X-Forwarded-For` is not read here. Default `audit.jsonl` beside the journal.
     pub audit: Option<AuditFile>,
 }
 

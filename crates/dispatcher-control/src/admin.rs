@@ -27,12 +27,14 @@ use tokio::{
     time::{sleep, sleep_until, timeout},
 };
 use tokio_rustls::TlsAcceptor;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use crate::{
-    Admission, Answer, Asker, Audit, Gone, Operations,
+    AdminCounters, Admission, Answer, Asker, Audit, Gone, Operations,
     answers::Answers,
     audit::Actor,
+    caller::Caller,
+    counters::Closed,
     door::{Refusal, admit},
     wire::{MAX_REQUEST, answer_line, read_request},
 };
@@ -74,6 +76,7 @@ pub struct Admin {
 struct Shared {
     local_addr: SocketAddr,
     admission: Admission,
+    counters: Arc<AdminCounters>,
     operations: Operations,
     audit: Audit,
     wrong: WrongTokens,
@@ -103,6 +106,7 @@ impl Admin {
         };
         let shared = Arc::new(Shared {
             local_addr,
+            counters: admission.counters(),
             admission,
             operations,
             audit,
@@ -156,7 +160,10 @@ async fn accept(listener: &tokio::net::TcpListener, shared: &Arc<Shared>) {
                 is_failing = false;
                 match Seat::take(shared, peer, place) {
                     Some(seat) => _ = tokio::spawn(connection(stream, peer, shared.clone(), seat)),
-                    None => debug!(%peer, "a connection to [admin] listen was closed: its address has enough"),
+                    None => {
+                        shared.counters.count_closed(Closed::AddressFull);
+                        debug!(%peer, "a connection to [admin] listen was closed: its address has enough");
+                    }
                 }
             }
             Err(err) => {
@@ -182,60 +189,87 @@ async fn connection(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>, _s
     let _ = rustix::net::sockopt::set_socket_keepalive(&stream, true)
         .and_then(|()| rustix::net::sockopt::set_tcp_keepidle(&stream, ALIVE))
         .and_then(|()| rustix::net::sockopt::set_tcp_keepintvl(&stream, ALIVE / 6));
-    let Some(tls) = shared.admission.now().tls.clone() else { return serve(stream, peer, shared).await };
+    let Some(tls) = shared.admission.now().tls.clone() else {
+        return serve(stream, Caller::new(peer, None), shared).await;
+    };
     match timeout(HANDSHAKE_WITHIN, TlsAcceptor::from(tls.server_config()).accept(stream)).await {
-        Ok(Ok(stream)) => serve(stream, peer, shared).await,
+        Ok(Ok(stream)) => {
+            let shown = stream.get_ref().1.peer_certificates().unwrap_or_default().to_vec();
+            return serve(stream, Caller::new(peer, Some(shown)), shared).await;
+        }
         Ok(Err(err)) => debug!(%peer, %err, "a TLS handshake with [admin] listen failed"),
         Err(_) => debug!(%peer, "a TLS handshake with [admin] listen took too long"),
     }
+    shared.counters.count_closed(Closed::TlsFailed);
 }
 
-async fn serve<S: AsyncRead + AsyncWrite + Unpin>(stream: S, peer: SocketAddr, shared: Arc<Shared>) {
-    let unread = Arc::new(Unread::default());
+async fn serve<S: AsyncRead + AsyncWrite + Unpin>(stream: S, caller: Caller, shared: Arc<Shared>) {
+    let (unread, options) = (Arc::new(Unread::default()), shared.admission.changes());
+    let (caller, counters) = (Arc::new(caller), shared.counters.clone());
     let service = service_fn(|request| {
-        let (shared, unread) = (shared.clone(), unread.clone());
-        async move { Ok::<_, Infallible>(answer(request, peer, &shared, unread).await) }
+        let (shared, caller, unread) = (shared.clone(), caller.clone(), unread.clone());
+        async move { Ok::<_, Infallible>(answer(request, &caller, &shared, unread).await) }
     });
     let mut http = http1::Builder::new();
     // One request per connection, as through the socket.
     http.timer(TokioTimer::new()).keep_alive(false).header_read_timeout(HEAD_WITHIN).max_buf_size(HEAD_BYTES);
-    tokio::select! {
-        served = http.serve_connection(TokioIo::new(stream), service) => if let Err(err) = served {
+    let peer = caller.peer;
+    let closed = tokio::select! {
+        served = http.serve_connection(TokioIo::new(stream), service) => {
+            let Err(err) = served else { return };
             debug!(%peer, %err, "a connection to [admin] listen ended");
-        },
-        () = unread.too_long() => debug!(%peer, "someone at [admin] listen does not read on"),
-    }
+            match () {
+                () if err.is_timeout() => Closed::HeadLate,
+                () if err.is_parse_too_large() => Closed::HeadTooLarge,
+                () if err.is_parse() => Closed::NotHttp,
+                () => return,
+            }
+        }
+        () = unread.too_long() => {
+            debug!(%peer, "someone at [admin] listen does not read on");
+            Closed::ReplyUnread
+        }
+        () = caller.let_out(options) => {
+            info!(%peer, "someone at [admin] listen would not be let in any more: the connection is closed");
+            Closed::LetOut
+        }
+    };
+    counters.count_closed(closed);
 }
 
 async fn answer(
     request: Request<Incoming>,
-    peer: SocketAddr,
+    caller: &Caller,
     shared: &Arc<Shared>,
     unread: Arc<Unread>,
 ) -> Response<Answers> {
-    if let Err(refusal) = admit(&request, &shared.admission.now(), shared.local_addr) {
-        return refuse(request, peer, shared, refusal).await;
-    }
+    let options = shared.admission.now();
+    let token = match admit(&request, &options, shared.local_addr) {
+        Ok(token) if caller.could_connect(&options) => token,
+        Ok(_) => return turn_away(request, caller, shared, Refusal::Connection).await,
+        Err(refusal) => return turn_away(request, caller, shared, refusal).await,
+    };
+    caller.let_in_with(token);
     let body = match timeout(BODY_WITHIN, Limited::new(request.into_body(), MAX_BODY).collect()).await {
         Ok(Ok(body)) => body.to_bytes(),
-        Ok(Err(err)) if err.is::<LengthLimitError>() => return text(Refusal::TooLarge.answer()),
-        Ok(Err(_)) => return text((StatusCode::BAD_REQUEST, "the request did not come as a whole")),
-        Err(_) => return text((StatusCode::REQUEST_TIMEOUT, "the request took too long to come")),
+        Ok(Err(err)) if err.is::<LengthLimitError>() => return refuse(shared, Refusal::TooLarge),
+        Ok(Err(_)) => return refuse(shared, Refusal::Broken),
+        Err(_) => return refuse(shared, Refusal::Late),
     };
     let request = match read_request(body.trim_ascii_end()) {
         Ok(request) => request,
         Err(what) => {
             let line = answer_line(&Answer::Failed(what)).unwrap_or_default();
-            return response(StatusCode::BAD_REQUEST, LINES, Answers::whole(line));
+            shared.counters.count_refused(Refusal::NoRequest);
+            return response(Refusal::NoRequest.answer().0, LINES, Answers::whole(line));
         }
     };
-    let Ok(place) = shared.places.clone().try_acquire_owned() else {
-        let busy = "the dispatcher answers as many as it does at once; try again later";
-        return text((StatusCode::SERVICE_UNAVAILABLE, busy));
-    };
+    let Ok(place) = shared.places.clone().try_acquire_owned() else { return refuse(shared, Refusal::Busy) };
+    shared.counters.count_answered();
+    caller.asks_for(&request);
     let (lines, coming) = mpsc::channel(AHEAD);
     let (stays, gone) = std_mpsc::channel();
-    let (operations, audit) = (shared.operations.renewed(), shared.audit.clone());
+    let (operations, audit, peer) = (shared.operations.renewed(), shared.audit.clone(), caller.peer);
     // As many as there are places, so that none of them waits for a thread.
     tokio::task::spawn_blocking(move || {
         let mut asker = Remote { lines, gone, unread };
@@ -250,17 +284,23 @@ async fn answer(
 const MAX_BODY: usize = MAX_REQUEST as usize;
 const LINES: &str = "application/jsonl";
 
-/// Says no. What was sent is taken all the same, up to a point: who writes on into a closed connection may never read why.
-async fn refuse(request: Request<Incoming>, peer: SocketAddr, shared: &Shared, refusal: Refusal) -> Response<Answers> {
+/// Says no to a head. What was sent is taken all the same, up to a point: who writes on into a closed connection may never
+/// read why.
+async fn turn_away(
+    request: Request<Incoming>,
+    caller: &Caller,
+    shared: &Shared,
+    refusal: Refusal,
+) -> Response<Answers> {
     let until = tokio::time::Instant::now() + PENALTY;
     if refusal == Refusal::Token {
-        shared.wrong.count(peer, &shared.audit);
+        shared.wrong.count(caller.peer, &shared.audit);
     }
+    let mut response = refuse(shared, refusal);
     let _ = timeout(PENALTY, Limited::new(request.into_body(), MAX_BODY).collect()).await;
     if refusal == Refusal::Token {
         sleep_until(until).await;
     }
-    let mut response = text(refusal.answer());
     match refusal {
         Refusal::Token => response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")),
         Refusal::Method => response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST")),
@@ -269,7 +309,10 @@ async fn refuse(request: Request<Incoming>, peer: SocketAddr, shared: &Shared, r
     response
 }
 
-fn text((status, text): (StatusCode, &str)) -> Response<Answers> {
+/// Says no, and counts it.
+fn refuse(shared: &Shared, refusal: Refusal) -> Response<Answers> {
+    shared.counters.count_refused(refusal);
+    let (status, text) = refusal.answer();
     response(status, "text/plain; charset=utf-8", Answers::whole(format!("{text}\n").into_bytes()))
 }
 
@@ -344,12 +387,14 @@ impl Seat {
             return None;
         }
         *n += 1;
+        shared.counters.count_opened();
         Some(Seat { shared: shared.clone(), address, _place: place })
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
+        self.shared.counters.count_ended();
         let mut addresses = lock(&self.shared.addresses);
         if let Some(n) = addresses.get_mut(&self.address) {
             *n -= 1;

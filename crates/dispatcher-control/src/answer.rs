@@ -335,13 +335,17 @@ pub struct Reloaded {
     pub finishing: bool,
     /// What looks wrong and need not be.
     pub warnings: Vec<String>,
+    /// SHA-256 of the configuration file that counted before, in hexadecimal.
+    pub configuration_before: String,
+    /// The same of the one that counts now.
+    pub configuration: String,
 }
 
 impl Reloaded {
     /// Whether everything is as it was.
     #[must_use]
     pub fn is_nothing(&self) -> bool {
-        let Reloaded { added, changed, removed, resumed, settings, needs_restart, finishing: _, warnings: _ } = self;
+        let Reloaded { added, changed, removed, resumed, settings, needs_restart, .. } = self;
         [added, changed, removed, resumed, settings, needs_restart].iter().all(|names| names.is_empty())
     }
 }

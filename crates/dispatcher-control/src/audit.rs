@@ -1,4 +1,5 @@
-//! Who had the dispatcher do what: a line for each request that changes something or shows what people write.
+//! Who had the dispatcher do what: a line for each request that changes something or shows what people write, and for each
+//! reload that nobody asked for.
 
 use std::{
     fmt,
@@ -16,7 +17,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use tracing::{error, info, warn};
 
-use crate::{Answer, Asker, Gone, Moment, Operations, Request};
+use crate::{Answer, Asker, Gone, Moment, NotReloaded, Operations, Reloaded, Request};
 
 /// How large the file may get. Then it is set aside, in place of the one that was before it.
 const LARGEST: u64 = 16 << 20;
@@ -32,7 +33,20 @@ pub struct Audit(Arc<Mutex<Book>>);
 #[derive(Default)]
 struct Book {
     path: Option<PathBuf>,
+    /// Where it was before, until the reload that took it from there is written down there as well.
+    left: Option<PathBuf>,
     is_failing: bool,
+}
+
+/// What has the configuration read again when nobody asks for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// SIGHUP.
+    Signal,
+    /// Something else stood in the files, or what was wrong with them is gone.
+    Watch,
+    /// The program that the dispatcher is a part of.
+    Program,
 }
 
 /// Who asks.
@@ -42,6 +56,8 @@ pub(crate) enum Actor {
     Socket { uid: u32, pid: i32 },
     /// Who knows a token.
     Tcp(SocketAddr),
+    /// Nobody.
+    Nobody(Cause),
 }
 
 /// A line of the file. Members are only ever added.
@@ -58,6 +74,51 @@ struct Line<'a> {
     n: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<&'a str>,
+    #[serde(flatten)]
+    reload: Option<&'a Reload>,
+}
+
+/// What a reload did.
+#[derive(Debug, Serialize)]
+struct Reload {
+    configuration: Configuration,
+    /// What the reload reported, without what is empty.
+    #[serde(skip_serializing_if = "Value::is_null")]
+    changes: Value,
+    /// What is wrong with the configuration.
+    #[serde(skip_serializing_if = "Value::is_null")]
+    findings: Value,
+}
+
+/// The file that counts, by its SHA-256.
+#[derive(Debug, Serialize)]
+struct Configuration {
+    before: String,
+    after: String,
+}
+
+impl Reload {
+    /// One that has changed nothing.
+    fn of(configuration: &str) -> Reload {
+        let configuration = Configuration { before: configuration.to_owned(), after: configuration.to_owned() };
+        Reload { configuration, changes: Value::Null, findings: Value::Null }
+    }
+
+    fn changed(&mut self, reloaded: &Reloaded) {
+        let (before, after) = (reloaded.configuration_before.clone(), reloaded.configuration.clone());
+        self.configuration = Configuration { before, after };
+        let mut changes = json!(reloaded);
+        if let Some(members) = changes.as_object_mut() {
+            members.retain(|name, _| !name.starts_with("configuration"));
+        }
+        tidy(&mut changes);
+        self.changes = if changes == json!({}) { Value::Null } else { changes };
+    }
+
+    fn found(&mut self, findings: &[String]) {
+        self.findings = json!(findings);
+        tidy(&mut self.findings);
+    }
 }
 
 impl Audit {
@@ -69,9 +130,39 @@ impl Audit {
         audit
     }
 
-    /// From now on it is written there.
+    /// From now on it is written there. A reload that does this is told of in both places.
     pub fn replace(&self, path: Option<PathBuf>) {
-        self.book().path = path;
+        let mut book = self.book();
+        if book.path != path {
+            book.left = std::mem::replace(&mut book.path, path);
+        }
+    }
+
+    /// Writes down that the configuration was read again, and what came of it, where nobody asked for that: whoever asked is
+    /// written down anyway. `configuration` is the SHA-256 of the file that counts now.
+    pub fn reload(&self, cause: Cause, configuration: &str, outcome: Result<&Reloaded, &NotReloaded>) {
+        let mut reload = Reload::of(configuration);
+        let (result, n, why) = match outcome {
+            Ok(reloaded) => {
+                reload.changed(reloaded);
+                ("done", Some(1), None)
+            }
+            Err(NotReloaded::Invalid(findings)) => {
+                reload.found(findings);
+                ("failed", None, Some(shortened(NotReloaded::INVALID)))
+            }
+            Err(NotReloaded::Failed(why)) => ("failed", None, Some(shortened(why))),
+        };
+        self.write(&Line {
+            time: Timestamp::now().into(),
+            actor: Actor::Nobody(cause),
+            action: "reload",
+            request: &Value::Null,
+            result,
+            n,
+            why: why.as_deref(),
+            reload: Some(&reload),
+        });
     }
 
     /// Does what is asked, and writes down that it was, before the asker hears that it is done.
@@ -84,8 +175,11 @@ impl Audit {
     ) -> Result<(), Gone> {
         match recorded(request) {
             None => operations.answer(request, asker),
-            Some((action, request_as_told)) => operations
-                .answer(request, &mut Watched { audit: self, actor, action, request_as_told, asker: Some(asker) }),
+            Some((action, request_as_told)) => {
+                let reload = matches!(request, Request::Reload).then(|| Reload::of(&operations.newest().configuration));
+                let mut watched = Watched { audit: self, actor, action, request_as_told, reload, asker: Some(asker) };
+                operations.answer(request, &mut watched)
+            }
         }
     }
 
@@ -100,12 +194,18 @@ impl Audit {
             result: "refused",
             n: Some(n),
             why: Some("no token, or a wrong one"),
+            reload: None,
         };
         self.write(&line);
     }
 
     fn write(&self, line: &Line<'_>) {
         let mut book = self.book();
+        if let Some(left) = line.reload.and_then(|_| book.left.take())
+            && let Err(err) = append(&left, line)
+        {
+            warn!(path = %left.display(), %err, "the audit log that is left behind cannot be told so");
+        }
         let Some(path) = book.path.clone() else { return };
         match append(&path, line) {
             Ok(()) if !book.is_failing => {}
@@ -153,6 +253,8 @@ struct Watched<'a> {
     actor: Actor,
     action: String,
     request_as_told: Value,
+    /// Of a reload: what it did.
+    reload: Option<Reload>,
     /// `None` once that is written.
     asker: Option<&'a mut dyn Asker>,
 }
@@ -160,6 +262,11 @@ struct Watched<'a> {
 impl Asker for Watched<'_> {
     fn tell(&mut self, answer: Answer) -> Result<(), Gone> {
         let Some(asker) = self.asker.take() else { return Err(Gone) };
+        match (&answer, &mut self.reload) {
+            (Answer::Reloaded(reloaded), Some(reload)) => reload.changed(reloaded),
+            (Answer::Invalid(findings), Some(reload)) => reload.found(findings),
+            _ => {}
+        }
         match &answer {
             Answer::Done(done) => self.record("done", Some(done.n), None),
             Answer::Failed(why) => self.record("failed", None, Some(why)),
@@ -183,7 +290,8 @@ impl Watched<'_> {
         let why = why.map(shortened);
         info!(%actor, action, %request, result, n, why, "admin");
         let time = Timestamp::now().into();
-        self.audit.write(&Line { time, actor, action, request, result, n, why: why.as_deref() });
+        let reload = self.reload.as_ref();
+        self.audit.write(&Line { time, actor, action, request, result, n, why: why.as_deref(), reload });
     }
 }
 
@@ -273,7 +381,29 @@ impl fmt::Display for Actor {
         match self {
             Actor::Socket { uid, pid } => write!(f, "user {uid}, process {pid}"),
             Actor::Tcp(peer) => peer.fmt(f),
+            Actor::Nobody(cause) => cause.fmt(f),
         }
+    }
+}
+
+impl Cause {
+    /// Its name in the file.
+    fn name(self) -> &'static str {
+        match self {
+            Cause::Signal => "signal",
+            Cause::Watch => "watch",
+            Cause::Program => "program",
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Cause::Signal => "SIGHUP",
+            Cause::Watch => "the files changed",
+            Cause::Program => "the program",
+        })
     }
 }
 
@@ -282,6 +412,7 @@ impl Serialize for Actor {
         match self {
             Actor::Socket { uid, pid } => json!({ "via": "socket", "uid": uid, "pid": pid }),
             Actor::Tcp(peer) => json!({ "via": "tcp", "peer": peer }),
+            Actor::Nobody(cause) => json!({ "via": cause.name() }),
         }
         .serialize(serializer)
     }
@@ -318,6 +449,39 @@ mod tests {
         let reason = Some("ü".repeat(100_000));
         let (_, request) = recorded(&Request::Pause { consumer: "sink:archive".to_owned(), reason }).unwrap();
         assert_eq!(request["reason"].as_str().unwrap().chars().count(), MOST_CHARS + 1);
+    }
+
+    #[test]
+    fn a_reload_is_written_down_with_what_counts_before_and_after_also_where_the_file_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let [first, second] = ["first.jsonl", "second.jsonl"].map(|name| folder.path().join(name));
+        let lines = |path: &Path| -> Vec<Value> {
+            let text = fs::read_to_string(path).unwrap_or_default();
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        };
+        let audit = Audit::new(Some(first.clone()));
+        let findings = (0..30).map(|n| format!("finding {n}")).collect();
+        audit.reload(Cause::Signal, "aa", Err(&NotReloaded::Invalid(findings)));
+        audit.replace(Some(second.clone()));
+        audit.wrong_tokens(Actor::Nobody(Cause::Program), 1);
+        let reloaded = Reloaded {
+            settings: vec!["admin.audit".to_owned()],
+            configuration_before: "aa".to_owned(),
+            configuration: "bb".to_owned(),
+            ..Reloaded::default()
+        };
+        for _ in 0..2 {
+            audit.reload(Cause::Watch, "bb", Ok(&reloaded));
+        }
+        let (first, second) = (lines(&first), lines(&second));
+        assert_eq!((first.len(), second.len()), (2, 3), "{first:?}, {second:?}");
+        assert_eq!(first[0]["configuration"], json!({ "before": "aa", "after": "aa" }));
+        assert_eq!(first[0]["findings"].as_array().unwrap().len(), MOST_ELEMENTS + 1);
+        assert_eq!((&first[0]["via"], &first[0]["result"]), (&json!("signal"), &json!("failed")));
+        assert_eq!(first[1], second[1]);
+        assert_eq!(first[1]["configuration"], json!({ "before": "aa", "after": "bb" }));
+        assert_eq!(first[1]["changes"], json!({ "settings": ["admin.audit"] }));
+        assert_eq!((&first[1]["via"], &first[1]["result"]), (&json!("watch"), &json!("done")));
     }
 
     #[test]

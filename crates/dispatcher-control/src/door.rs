@@ -2,7 +2,7 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
 };
 
 use dispatcher_core::Secret;
@@ -13,8 +13,12 @@ use hyper::{
 };
 use sha2::{Digest as _, Sha256};
 use subtle::{Choice, ConstantTimeEq as _};
+use tokio::sync::watch;
 
-use crate::wire::{CONTROL_PATH, MAX_REQUEST};
+use crate::{
+    AdminCounters,
+    wire::{CONTROL_PATH, MAX_REQUEST},
+};
 
 /// Who is let in.
 #[derive(Clone, Debug, Default)]
@@ -28,28 +32,46 @@ pub struct AdminOptions {
     pub tls: Option<Tls>,
 }
 
-/// The options that count now. A clone is the same.
-#[derive(Clone, Debug, Default)]
-pub struct Admission(Arc<Mutex<Arc<AdminOptions>>>);
+/// The options that count now, and what is counted of those who come. A clone is the same.
+#[derive(Clone, Debug)]
+pub struct Admission {
+    options: watch::Sender<Arc<AdminOptions>>,
+    counters: Arc<AdminCounters>,
+}
 
 impl Admission {
     /// For these options.
     #[must_use]
     pub fn new(options: AdminOptions) -> Admission {
-        Admission(Arc::new(Mutex::new(Arc::new(options))))
+        let counters = Arc::<AdminCounters>::default();
+        counters.set_tls(options.tls.as_ref());
+        Admission { options: watch::Sender::new(Arc::new(options)), counters }
     }
 
-    /// From now on these count. Who is being answered stays in.
+    /// From now on these count. Whoever would not be let in by them any more is cut, but for those who have something changed:
+    /// that goes on to its end. Nobody else notices.
     pub fn replace(&self, options: AdminOptions) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(options);
+        self.counters.set_tls(options.tls.as_ref());
+        self.options.send_replace(Arc::new(options));
+    }
+
+    /// What is counted.
+    #[must_use]
+    pub fn counters(&self) -> Arc<AdminCounters> {
+        self.counters.clone()
     }
 
     pub(crate) fn now(&self) -> Arc<AdminOptions> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.options.borrow().clone()
+    }
+
+    /// The options as they change from now on.
+    pub(crate) fn changes(&self) -> watch::Receiver<Arc<AdminOptions>> {
+        self.options.subscribe()
     }
 }
 
-/// Why somebody is not let in.
+/// Why a request is not answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
     Origin,
@@ -57,10 +79,48 @@ pub(crate) enum Refusal {
     Path,
     Method,
     Token,
+    /// Its connection could not be made now.
+    Connection,
     TooLarge,
+    Broken,
+    Late,
+    /// Its body is no request; what is wrong with it is told instead of this.
+    NoRequest,
+    Busy,
 }
 
 impl Refusal {
+    pub(crate) const ALL: [Refusal; 11] = [
+        Refusal::Origin,
+        Refusal::Host,
+        Refusal::Path,
+        Refusal::Method,
+        Refusal::Token,
+        Refusal::Connection,
+        Refusal::TooLarge,
+        Refusal::Broken,
+        Refusal::Late,
+        Refusal::NoRequest,
+        Refusal::Busy,
+    ];
+
+    /// Its name in metrics: the intake's, where that knows it too.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Refusal::Origin => "origin_given",
+            Refusal::Host => "host_unknown",
+            Refusal::Path => "path_unknown",
+            Refusal::Method => "method_not_post",
+            Refusal::Token => "token_wrong",
+            Refusal::Connection => "connection_outdated",
+            Refusal::TooLarge => "body_too_long",
+            Refusal::Broken => "body_broken",
+            Refusal::Late => "body_late",
+            Refusal::NoRequest => "no_request",
+            Refusal::Busy => "too_busy",
+        }
+    }
+
     /// How it is answered: nothing of the request is repeated.
     pub(crate) fn answer(self) -> (StatusCode, &'static str) {
         match self {
@@ -73,13 +133,31 @@ impl Refusal {
             Refusal::Token => {
                 (StatusCode::UNAUTHORIZED, "this takes a token of [admin] tokens, as `Authorization: Bearer TOKEN`")
             }
+            Refusal::Connection => {
+                (StatusCode::FORBIDDEN, "who is let in has changed since this connection was made; connect again")
+            }
             Refusal::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "a request has at most 1 MiB"),
+            Refusal::Broken => (StatusCode::BAD_REQUEST, "the request did not come as a whole"),
+            Refusal::Late => (StatusCode::REQUEST_TIMEOUT, "the request took too long to come"),
+            Refusal::NoRequest => (StatusCode::BAD_REQUEST, "this is no request"),
+            Refusal::Busy => {
+                (StatusCode::SERVICE_UNAVAILABLE, "the dispatcher answers as many as it does at once; try again later")
+            }
         }
     }
 }
 
-/// Whether this request, by its head, is one to be answered.
-pub(crate) fn admit<B>(request: &Request<B>, options: &AdminOptions, local: SocketAddr) -> Result<(), Refusal> {
+/// Of a token. Hashes are compared: of those, the length says nothing.
+pub(crate) struct TokenHash([u8; 32]);
+
+impl TokenHash {
+    pub(crate) fn of(token: &str) -> TokenHash {
+        TokenHash(Sha256::digest(token).into())
+    }
+}
+
+/// The token of this request, if it is by its head one to be answered.
+pub(crate) fn admit<B>(request: &Request<B>, options: &AdminOptions, local: SocketAddr) -> Result<TokenHash, Refusal> {
     let headers = request.headers();
     // Only browsers say where a page is from; none has business here.
     if headers.contains_key(ORIGIN) {
@@ -97,14 +175,13 @@ pub(crate) fn admit<B>(request: &Request<B>, options: &AdminOptions, local: Sock
     if request.method() != Method::POST {
         return Err(Refusal::Method);
     }
-    if !bearer(headers).is_some_and(|token| opens(token, &options.tokens)) {
-        return Err(Refusal::Token);
-    }
+    let token = bearer(headers).map(TokenHash::of);
+    let token = token.filter(|token| opens(token, &options.tokens)).ok_or(Refusal::Token)?;
     let declared = only(headers, CONTENT_LENGTH).and_then(|len| len.parse::<u64>().ok());
     if declared.is_some_and(|len| len > MAX_REQUEST) {
         return Err(Refusal::TooLarge);
     }
-    Ok(())
+    Ok(token)
 }
 
 /// The value of a header that is there once.
@@ -119,10 +196,9 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then_some(token.trim_matches(' '))
 }
 
-/// Takes as long for a nearly right one as for any other. Hashes are compared: of those, the length says nothing.
-fn opens(token: &str, tokens: &[Secret]) -> bool {
-    let given = Sha256::digest(token);
-    let right = tokens.iter().map(|right| Sha256::digest(right.expose()).ct_eq(&given));
+/// Whether it is one of these. Takes as long for a nearly right one as for any other.
+pub(crate) fn opens(token: &TokenHash, tokens: &[Secret]) -> bool {
+    let right = tokens.iter().map(|right| Sha256::digest(right.expose()).ct_eq(&token.0[..]));
     right.fold(Choice::from(0), |any, one| any | one).into()
 }
 
@@ -156,7 +232,7 @@ mod tests {
                 name => request.header(name, *value),
             };
         }
-        admit(&request.body(()).unwrap(), &options, "127.0.0.1:8081".parse().unwrap())
+        admit(&request.body(()).unwrap(), &options, "127.0.0.1:8081".parse().unwrap()).map(drop)
     }
 
     #[test]
@@ -198,6 +274,8 @@ mod tests {
         ] {
             assert_eq!(judged(head), Err(refusal), "{head:?}");
         }
-        assert!(!opens("", &[]) && !opens(TOKEN, &[]), "without tokens nobody gets in");
+        for token in ["", TOKEN] {
+            assert!(!opens(&TokenHash::of(token), &[]), "without tokens nobody gets in");
+        }
     }
 }

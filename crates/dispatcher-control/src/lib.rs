@@ -15,7 +15,9 @@ mod admin;
 mod answer;
 mod answers;
 mod audit;
+mod caller;
 mod client;
+mod counters;
 mod dead;
 mod door;
 mod find;
@@ -44,14 +46,16 @@ pub use answer::{
     Answer, AttemptView, BackedUp, CallbackView, Checked, Compacted, DamagedView, DeadItem, DeadView, Done, EventView,
     Progress, Reloaded, ReplayPlan, ReplayView,
 };
-pub use audit::Audit;
+pub use audit::{Audit, Cause};
 pub use client::{Client, ClientError};
+pub use counters::AdminCounters;
 pub use door::{AdminOptions, Admission};
 pub use id::{Id, IdPrefix, InvalidId};
 pub use moment::Moment;
 pub use operations::{
     Asker, Configured, ConfiguredDecider, Gone, Live, NotReloaded, Operations, Selects, Setup, Steering,
 };
+pub use overview::next_of;
 pub use request::{DeadFilter, DeadSelection, Request, Search};
 pub use server::Server;
 pub use status::{

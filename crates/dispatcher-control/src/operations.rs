@@ -99,6 +99,11 @@ pub enum NotReloaded {
     Failed(String),
 }
 
+impl NotReloaded {
+    /// What is said of one that is wrong, behind its findings.
+    pub(crate) const INVALID: &str = "nothing has changed: the dispatcher goes on with the configuration it has";
+}
+
 /// A handler in the configuration that decides.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfiguredDecider {

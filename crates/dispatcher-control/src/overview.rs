@@ -2,7 +2,7 @@
 
 use dispatcher_core::{Key, Timestamp};
 use dispatcher_decider::{self as decider, DeciderStatus};
-use dispatcher_journal::{Change, Consumer, Health, Reader, Row, Stream};
+use dispatcher_journal::{Change, Consumer, Health, JournalError, Reader, Row, Stream};
 use dispatcher_pipeline::{ConsumerStatus, PipelineHandle, State};
 
 use crate::{
@@ -121,11 +121,36 @@ fn consumers(operations: &Operations, reader: &mut Reader) -> Result<Vec<Consume
             Some(running) => of_pipeline(running),
             None => of_journal(reader, name, stream, stored, is_enabled)?,
         };
+        let pending = running.iter().find(|consumer| consumer.name == name).and_then(|running| running.oldest_pending);
+        let oldest = next_of(reader, stream, view.checkpoint)?.into_iter().chain(pending).min();
+        view.oldest = oldest.map(Into::into);
+        view.oldest_secs = oldest.map(|oldest| Timestamp::now().since(oldest).as_secs());
         view.stream = stream.to_string();
         view.dead_letters = dead.get(name).copied().unwrap_or(0);
         views.push(view);
     }
     Ok(views)
+}
+
+/// When the callback came in that is next behind this checkpoint, or that the next event was made of; `None` if there is no
+/// next, or it is damaged, which is passed over.
+///
+/// # Errors
+/// The journal cannot be read.
+pub fn next_of(reader: &mut Reader, stream: Stream, checkpoint: u64) -> Result<Option<Timestamp>, JournalError> {
+    if reader.end(stream) <= checkpoint {
+        return Ok(None);
+    }
+    Ok(match stream {
+        Stream::Callbacks => match reader.callbacks(checkpoint, 1, 1)?.into_iter().next() {
+            Some(Row::Intact(row)) => Some(row.callback.received_at()),
+            _ => None,
+        },
+        Stream::Events => match reader.events(checkpoint, 1, 1)?.into_iter().next() {
+            Some(Row::Intact(row)) => Some(row.event.callback.received_at()),
+            _ => None,
+        },
+    })
 }
 
 fn of_pipeline(consumer: &ConsumerStatus) -> ConsumerView {
@@ -143,6 +168,8 @@ fn of_pipeline(consumer: &ConsumerStatus) -> ConsumerView {
         reason: since.map(|(_, error)| error.clone()),
         checkpoint: consumer.checkpoint,
         backlog: consumer.backlog,
+        oldest: None,
+        oldest_secs: None,
         pending: consumer.pending as u64,
         dead_letters: 0,
         work: Some(WorkView {
@@ -228,6 +255,8 @@ fn of_journal(
         reason: parked.map(|parked| parked.reason.clone()),
         checkpoint,
         backlog: reader.end(stream).saturating_sub(checkpoint),
+        oldest: None,
+        oldest_secs: None,
         pending: reader.pending(name)?.len() as u64,
         dead_letters: 0,
         work: None,

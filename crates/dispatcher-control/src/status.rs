@@ -174,6 +174,13 @@ pub struct ConsumerView {
     pub checkpoint: u64,
     /// How many rows of its stream lie beyond that, those for others included.
     pub backlog: u64,
+    /// When the oldest callback came in, or that of the oldest event, that it has yet to finish or pass over, those for others
+    /// included. Left out where there is none; of one that does not run, what waits for another attempt is not looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oldest: Option<Moment>,
+    /// How long ago that is, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oldest_secs: Option<u64>,
     /// How many items wait for another attempt, or behind one that does.
     pub pending: u64,
     /// How many dead letters it has.

@@ -12,9 +12,7 @@ pub(crate) fn reload(operations: &Operations, asker: &mut dyn Asker) -> Result<D
         Ok(reloaded) => asker.tell(Answer::Reloaded(Box::new(reloaded)))?,
         Err(NotReloaded::Invalid(findings)) => {
             asker.tell(Answer::Invalid(findings))?;
-            return Err(Stop::Failed(
-                "nothing has changed: the dispatcher goes on with the configuration it has".to_owned(),
-            ));
+            return Err(Stop::Failed(NotReloaded::INVALID.to_owned()));
         }
         Err(NotReloaded::Failed(why)) => return Err(Stop::Failed(why)),
     }

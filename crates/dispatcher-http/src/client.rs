@@ -13,13 +13,14 @@ use reqwest::{
     header::{HeaderMap, HeaderValue},
     redirect,
 };
-use rustls::{ClientConfig, RootCertStore, crypto::ring};
+use rustls::{ClientConfig, RootCertStore, crypto::ring, pki_types::CertificateDer};
 use rustls_platform_verifier::BuilderVerifierExt as _;
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
     answer::{Answer, BodyEnd, NoAnswer},
     guard::Guard,
+    named::Named,
     target,
 };
 
@@ -162,8 +163,8 @@ impl Tls {
 pub enum Roots {
     /// The system's authorities.
     System,
-    /// These alone.
-    These(RootCertStore),
+    /// These alone: certificates of authorities, or the server's own.
+    These(Vec<CertificateDer<'static>>),
     /// Nobody's: TLS is not going to be used. A machine without certificates is then no obstacle, and nothing is read.
     Nobody,
 }
@@ -172,13 +173,15 @@ pub enum Roots {
 /// left as it is. Reads the system's root certificates where they are asked for, and may block on that.
 ///
 /// # Errors
-/// When these cannot be read.
+/// When these cannot be read, or there is something among those that were named that is no certificate.
 pub fn client_tls(roots: Roots) -> Result<ClientConfig, Box<dyn Error + Send + Sync>> {
-    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()?;
+    let provider = Arc::new(ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions()?;
     let builder = match roots {
         Roots::System => builder.with_platform_verifier()?,
-        Roots::These(roots) => builder.with_root_certificates(roots),
+        Roots::These(named) => {
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(Named::new(named, provider)?))
+        }
         Roots::Nobody => builder.with_root_certificates(RootCertStore::empty()),
     };
     Ok(builder.with_no_client_auth())

@@ -15,6 +15,7 @@ mod client;
 mod excerpt;
 mod guard;
 mod headers;
+mod named;
 pub mod target;
 
 pub use answer::{Answer, BodyEnd, NoAnswer};

@@ -12,10 +12,11 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
+use dispatcher_tls::Tls;
 use hyper::{body::Incoming, service::Service};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::{TlsAcceptor, rustls::pki_types::CertificateDer};
 use tracing::debug;
 use warp::{http::Request, reply::Response};
 
@@ -45,6 +46,7 @@ pub(crate) struct Connection {
     is_new: AtomicBool,     // Nothing of a request has come yet; its TLS handshake may be under way.
     unread: AtomicBool,     // The last request has more of a body to come.
     waker: OnceLock<Waker>, // Of the task that drives the connection; it stays the same.
+    shown: OnceLock<Vec<CertificateDer<'static>>>, // By which it was let in, or none; once it has shaken hands.
 }
 
 /// What the worker wants of a connection.
@@ -75,7 +77,13 @@ impl Connection {
             is_new: AtomicBool::new(true),
             unread: AtomicBool::new(false),
             waker: OnceLock::new(),
+            shown: OnceLock::new(),
         }
+    }
+
+    /// Whether it would be let in now, by what it has shown. Who is still shaking hands is asked when that is done.
+    pub(crate) fn is_let_in(&self, tls: &Tls) -> bool {
+        self.shown.get().is_none_or(|shown| tls.lets_in(shown))
     }
 
     /// The result of `future`, if there is one before the time to answer is over. A future that is late is dropped.
@@ -158,6 +166,7 @@ impl Connection {
             is_new: AtomicBool::new(true),
             unread: AtomicBool::new(false),
             waker: OnceLock::new(),
+            shown: OnceLock::new(),
         }
     }
 
@@ -263,7 +272,18 @@ pub(crate) async fn serve(mut stream: TcpStream, mut connection: Arc<Connection>
 /// The TLS handshake. It has as long as a head has.
 async fn shake_hands(tls: &TlsAcceptor, stream: TcpStream, connection: &Connection) -> Option<Stream> {
     match connection.unless_closed(tls.accept(stream)).await? {
-        Ok(stream) => Some(Stream::Tls(Box::new(stream))),
+        Ok(stream) => {
+            let shown =
+                connection.shown.get_or_init(|| stream.get_ref().1.peer_certificates().unwrap_or_default().to_vec());
+            // Whoever replaced the rules meanwhile did not know yet what it shows.
+            let now = connection.worker.rules();
+            if now.options.tls.as_ref().is_some_and(|tls| !tls.lets_in(shown)) {
+                connection.worker.tally.count(Outcome::TlsFailed);
+                debug!(peer = %connection.peer, "its certificate is not taken any more");
+                return None;
+            }
+            Some(Stream::Tls(Box::new(stream)))
+        }
         Err(err) => {
             connection.worker.tally.count(Outcome::TlsFailed);
             debug!(peer = %connection.peer, %err, "TLS handshake failed");

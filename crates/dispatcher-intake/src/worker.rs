@@ -149,12 +149,20 @@ impl Worker {
     }
 
     /// Gives whatever begins from now on other rules. Where those want TLS and the last did not, who is connected without it
-    /// may finish the request that is there, and has to come again.
+    /// may finish the request that is there, and has to come again; and so has who was let in by a certificate, or without,
+    /// and would not be now.
     pub(crate) fn replace(&self, rules: Rules) {
-        let begins_tls = rules.tls.is_some() && self.rules.load().tls.is_none();
+        let (before, now) = (self.rules.load().options.tls.clone(), rules.options.tls.clone());
         self.rules.store(Arc::new(rules.counted_in(&self.tally)));
-        if begins_tls {
-            self.order(Order::Finish);
+        match (before, now) {
+            (None, Some(_)) => self.order(Order::Finish),
+            (Some(before), Some(now)) if !now.judges_as(&before) => {
+                // Not while the connections are locked: to judge takes as long as a handshake does.
+                let open: Vec<_> = self.connections().values().cloned().collect();
+                let out = open.iter().filter(|connection| !connection.is_let_in(&now));
+                out.for_each(|connection| connection.order(Order::Finish));
+            }
+            _ => {}
         }
     }
 

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use dispatcher_control::next_of;
 use dispatcher_core::Timestamp;
-use dispatcher_journal::{JournalError, Reader, Row, Stream};
+use dispatcher_journal::{JournalError, Stream};
 use dispatcher_pipeline::{ConsumerStatus, State};
 
 use crate::{names, page::Page, sources::Observed};
@@ -34,7 +35,8 @@ pub(crate) fn write(page: &mut Page, observed: &Observed) {
         }
         let dead = reader.dead_counts().ok();
         for (name, checkpoint, oldest_pending) in &places {
-            let oldest_row = oldest_row(reader, name, *checkpoint);
+            let stream = if name.starts_with("handler:") { Stream::Callbacks } else { Stream::Events };
+            let oldest_row = next_of(reader, stream, *checkpoint);
             of_journal(page, name, oldest_row, *oldest_pending, dead.as_ref());
         }
     });
@@ -83,25 +85,6 @@ fn of_running(page: &mut Page, consumer: &ConsumerStatus) {
         page.count(&names::FAILURES, &[label, ("class", class)], count);
     }
     page.count(&names::GIVEN_UP, &[label], consumer.dead);
-}
-
-/// When the callback came in that is next for a consumer, or that its next event was made of; none if there is no next, or it is
-/// damaged, which is passed over.
-fn oldest_row(reader: &mut Reader, name: &str, checkpoint: u64) -> Result<Option<Timestamp>, JournalError> {
-    let stream = if name.starts_with("handler:") { Stream::Callbacks } else { Stream::Events };
-    if reader.end(stream) <= checkpoint {
-        return Ok(None);
-    }
-    Ok(match stream {
-        Stream::Callbacks => match reader.callbacks(checkpoint, 1, 1)?.into_iter().next() {
-            Some(Row::Intact(row)) => Some(row.callback.received_at()),
-            _ => None,
-        },
-        Stream::Events => match reader.events(checkpoint, 1, 1)?.into_iter().next() {
-            Some(Row::Intact(row)) => Some(row.event.callback.received_at()),
-            _ => None,
-        },
-    })
 }
 
 #[cfg(test)]

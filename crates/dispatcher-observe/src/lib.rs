@@ -3,9 +3,10 @@
 //! # Where to read
 //!
 //! `server` answers; `readiness` says whether callbacks can be answered; `scrape` puts a page together out of what the
-//! others know: `intake`, `deciders`, `journal`, `consumers`. What a metric is called and means stands in `names`, and
+//! others know: `intake`, `deciders`, `journal`, `consumers`, `admin`. What a metric is called and means stands in `names`, and
 //! `page` writes it.
 
+mod admin;
 mod consumers;
 mod deciders;
 mod intake;

@@ -192,3 +192,22 @@ pub(crate) static GIVEN_UP: Name =
 pub(crate) static DEAD: Name =
     name("dispatcher_dead_letters", GAUGE, "Dead letters that are kept. Not shown while the journal cannot be read.");
 pub(crate) static REPLAYS: Name = name("dispatcher_replays", GAUGE, "Replays that are under way.");
+pub(crate) static ADMIN_REQUESTS: Name = name(
+    "dispatcher_admin_requests_total",
+    COUNTER,
+    "Requests at admin.listen, by what came of them: answered, whatever the answer was, or why they were refused; token_wrong: no token, or a wrong one.",
+);
+pub(crate) static ADMIN_OPEN: Name =
+    name("dispatcher_admin_open_connections", GAUGE, "Connections to admin.listen that are open.");
+pub(crate) static ADMIN_CONNECTIONS: Name =
+    name("dispatcher_admin_connections_total", COUNTER, "Connections to admin.listen that were opened.");
+pub(crate) static ADMIN_CLOSED: Name = name(
+    "dispatcher_admin_connections_closed_total",
+    COUNTER,
+    "Connections to admin.listen that were closed because of what the peer did or did not do, or because a reload lets it in no more (let_out), by cause.",
+);
+pub(crate) static ADMIN_CERTIFICATE: Name = name(
+    "dispatcher_admin_tls_certificate_expiry_timestamp_seconds",
+    GAUGE,
+    "When the certificate that is shown at admin.listen expires, in seconds of the epoch; 0 without TLS.",
+);

@@ -2,7 +2,7 @@
 
 use prometheus::core::Collector as _;
 
-use crate::{consumers, deciders, intake, journal, names, page::Page, sources::Observed};
+use crate::{admin, consumers, deciders, intake, journal, names, page::Page, sources::Observed};
 
 /// All metrics as text. Blocks for a few reads of the journal.
 ///
@@ -22,6 +22,7 @@ pub(crate) fn scrape(observed: &Observed) -> Result<String, prometheus::Error> {
     deciders::write(&mut page, &(observed.sources.deciders)());
     journal::write(&mut page, &observed.sources.journal);
     consumers::write(&mut page, observed);
+    admin::write(&mut page, &observed.sources.admin);
     page.append(observed.process.collect());
     page.text()
 }

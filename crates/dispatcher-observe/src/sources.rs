@@ -5,6 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering::Relaxed},
 };
 
+use dispatcher_control::AdminCounters;
 use dispatcher_core::Timestamp;
 use dispatcher_decider::DeciderStatus;
 use dispatcher_intake::Counters;
@@ -18,6 +19,8 @@ pub struct Sources {
     pub version: String,
     /// What the intake counts.
     pub intake: Arc<Counters>,
+    /// What is counted of those who ask over TCP; nothing where nobody can.
+    pub admin: Arc<AdminCounters>,
     /// How those that decide fare; asked each time, so that they may be replaced.
     pub deciders: Box<dyn Fn() -> Vec<DeciderStatus> + Send + Sync>,
     /// How often the configuration was reloaded; asked each time.

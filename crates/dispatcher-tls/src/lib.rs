@@ -5,6 +5,7 @@
 
 mod by_name;
 mod certificate;
+mod clients;
 
 use std::{collections::HashMap, fmt, fs, io, path::Path, path::PathBuf, sync::Arc};
 
@@ -12,12 +13,12 @@ use rustls::{
     Error, InconsistentKeys, RootCertStore, ServerConfig,
     crypto::CryptoProvider,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
-    server::{NoServerSessionStorage, WebPkiClientVerifier},
+    server::NoServerSessionStorage,
     sign::CertifiedKey,
 };
 
-use crate::by_name::ByName;
 pub use crate::certificate::Certificate;
+use crate::{by_name::ByName, clients::Clients};
 
 /// Larger than any chain of certificates, and small enough to be read.
 const LARGEST_FILE: u64 = 1 << 20;
@@ -104,6 +105,7 @@ impl std::error::Error for TlsError {}
 pub struct Tls {
     config: Arc<ServerConfig>,
     certificates: Arc<[Certificate]>,
+    clients: Option<Clients>,
 }
 
 impl fmt::Debug for Tls {
@@ -123,6 +125,22 @@ impl Tls {
     #[must_use]
     pub fn certificates(&self) -> &[Certificate] {
         &self.certificates
+    }
+
+    /// Whether clients are judged as they are by `other`: by the same authorities, as strictly. Its own certificates may differ.
+    #[must_use]
+    pub fn judges_as(&self, other: &Tls) -> bool {
+        match (&self.clients, &other.clients) {
+            (Some(ours), Some(theirs)) => ours.are(theirs),
+            (ours, theirs) => ours.is_none() && theirs.is_none(),
+        }
+    }
+
+    /// Whether a client that shows these certificates – its own, then those between it and an authority; or none – is let in
+    /// now: for those who got in when it was by another's judgement. Costs what a handshake does, and does not block.
+    #[must_use]
+    pub fn lets_in(&self, shown: &[CertificateDer<'_>]) -> bool {
+        self.clients.as_ref().is_none_or(|clients| clients.let_in(shown))
     }
 }
 
@@ -193,18 +211,13 @@ impl TlsFiles {
         let builder = ServerConfig::builder_with_provider(provider.clone())
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
             .map_err(|err| error(TlsFile::Cert, err.to_string()))?;
-        let asks_clients = authorities.is_some();
-        let builder = match authorities {
+        let clients = authorities
+            .map(|authorities| Clients::new(authorities, self.client_auth, provider))
+            .transpose()
+            .map_err(|err| error(TlsFile::ClientCa, err.to_string()))?;
+        let builder = match &clients {
             None => builder.with_no_client_auth(),
-            Some(authorities) => {
-                let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(authorities), provider);
-                let verifier = match self.client_auth {
-                    ClientAuth::Required => verifier,
-                    ClientAuth::Optional => verifier.allow_unauthenticated(),
-                };
-                let verifier = verifier.build().map_err(|err| error(TlsFile::ClientCa, err.to_string()))?;
-                builder.with_client_cert_verifier(verifier)
-            }
+            Some(clients) => builder.with_client_cert_verifier(clients.verifier()),
         };
         let mut certificates = vec![everybodys.certificate.clone()];
         let mut by_name = ByName::new(&everybodys.certificate.names, everybodys.key);
@@ -214,12 +227,12 @@ impl TlsFiles {
         }
         let mut config = builder.with_cert_resolver(Arc::new(by_name));
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        if asks_clients {
+        if clients.is_some() {
             // Who comes back shows its certificate again: it may have expired since.
             config.session_storage = Arc::new(NoServerSessionStorage {});
             config.send_tls13_tickets = 0;
         }
-        Ok(Tls { config: Arc::new(config), certificates: certificates.into() })
+        Ok(Tls { config: Arc::new(config), certificates: certificates.into(), clients })
     }
 }
 
@@ -404,6 +417,42 @@ mod tests {
             assert!(err.message.contains(what), "{err} does not say {what}");
         }
         assert!(errors[0].to_string().starts_with("also[2].cert: "), "{}", errors[0]);
+    }
+
+    #[test]
+    fn clients_are_judged_by_the_authorities_that_count_now() {
+        let (dir, plain) = folder();
+        let certificate = |name: &str| {
+            let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+            fs::write(dir.path().join(name), made.cert.pem()).unwrap();
+            made.cert.pem()
+        };
+        let (first, second) = (certificate("first"), certificate("second"));
+        let with = |pem: String, client_auth: ClientAuth| {
+            let client_ca = Some(dir.path().join("ca.pem"));
+            fs::write(dir.path().join("ca.pem"), pem).unwrap();
+            TlsFiles { client_ca, client_auth, ..plain.clone() }.load().unwrap()
+        };
+        let both = with(format!("{first}{second}"), ClientAuth::Required);
+        let turned = with(format!("{second}{first}"), ClientAuth::Required);
+        let narrow = with(second.clone(), ClientAuth::Required);
+        let lenient = with(second, ClientAuth::Optional);
+        let none = plain.load().unwrap();
+        assert!(both.judges_as(&turned) && none.judges_as(&none));
+        for (one, other) in [(&both, &narrow), (&narrow, &both), (&narrow, &lenient), (&none, &lenient), (&both, &none)]
+        {
+            assert!(!one.judges_as(other));
+        }
+        let shows = |name: &str| vec![CertificateDer::from_pem_file(dir.path().join(name)).unwrap()];
+        for (tls, first, second, nothing) in [
+            (&both, true, true, false),
+            (&narrow, false, true, false),
+            (&lenient, false, true, true),
+            (&none, true, true, true),
+        ] {
+            let judged = [shows("first"), shows("second"), vec![]].map(|shown| tls.lets_in(&shown));
+            assert_eq!(judged, [first, second, nothing]);
+        }
     }
 
     #[test]

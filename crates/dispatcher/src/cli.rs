@@ -30,7 +30,8 @@ use crate::{
     subcommand_negates_reqs = true,
     args_conflicts_with_subcommands = true,
     after_help = "Environment: DISPATCHER_ADMIN_URL and DISPATCHER_ADMIN_TOKEN: the dispatcher that is asked and steered, at its \
-                  [admin] listen, instead of the one of --config.\n\n\
+                  [admin] listen, instead of the one of --config; DISPATCHER_ADMIN_CA: the file with the certificates that \
+                  are trusted there.\n\n\
                   Exit codes: 0 done; 1 failed; 2 wrong usage; 78 the configuration is wrong."
 )]
 pub(crate) struct Cli {
@@ -57,6 +58,11 @@ pub(crate) struct Asked {
     /// The variable DISPATCHER_ADMIN_URL says the same. A token that opens it is taken from DISPATCHER_ADMIN_TOKEN.
     #[arg(long, value_name = "URL")]
     pub(crate) admin: Option<String>,
+    /// Certificates to trust there in place of the system's, as PEM: of the authority that issued its own, or its own
+    ///
+    /// The variable DISPATCHER_ADMIN_CA says the same.
+    #[arg(long, value_name = "FILE", conflicts_with = "journal")]
+    pub(crate) ca: Option<PathBuf>,
     /// Ask the dispatcher that has this journal open, or read the journal itself, whatever --config says of it
     ///
     /// A dispatcher that runs keeps the journal that it was started with, and is found by it: where journal.path is another by

@@ -85,8 +85,10 @@ impl Dispatcher {
         let running = Running::new(source, config, intake, pipeline.handle(), journal.clone(), deciders.clone());
         let running = Arc::new(running);
         let (longest, counted) = (counters.clone(), counters.clone());
+        let admission = Admission::new(admin::options(&of_setup));
+        let of_admin = admission.counters();
         let observer = observe
-            .map(|listener| observing::start(&running, listener, counters.clone(), &journal, &pipeline))
+            .map(|listener| observing::start(&running, listener, counters.clone(), of_admin, &journal, &pipeline))
             .transpose()
             .map_err(StartError)?;
         let live = Live {
@@ -101,7 +103,6 @@ impl Dispatcher {
         let operations =
             Operations::new(journal.clone(), Some(pipeline.handle()), setup(&of_setup, Some(live.clone())));
         let audit = Audit::new(of_setup.audit_path());
-        let admission = Admission::new(admin::options(&of_setup));
         running.tell(Control {
             operations: operations.clone(),
             live,

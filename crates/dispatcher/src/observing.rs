@@ -3,6 +3,7 @@
 use std::{io, net::TcpListener, sync::Arc};
 
 use dispatcher_config::Finding;
+use dispatcher_control::AdminCounters;
 use dispatcher_intake::Counters;
 use dispatcher_journal::Journal;
 use dispatcher_observe::{Observer, Sources};
@@ -18,6 +19,7 @@ pub(crate) fn start(
     running: &Arc<Running>,
     listener: TcpListener,
     counters: Arc<Counters>,
+    admin: Arc<AdminCounters>,
     journal: &Journal,
     pipeline: &Pipeline,
 ) -> Result<Observer, Finding> {
@@ -26,6 +28,7 @@ pub(crate) fn start(
     let sources = Sources {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         intake: counters,
+        admin,
         deciders: Box::new(move || deciders.upgrade().map(|running| running.deciders().status()).unwrap_or_default()),
         reloads: Box::new(move || reloads.read()),
         journal: journal.clone(),

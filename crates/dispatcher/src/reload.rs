@@ -11,7 +11,7 @@ use std::{
 };
 
 use dispatcher_config::{Config, Finding, Findings, contents_of};
-use dispatcher_control::{Admission, Audit, Live, NotReloaded, Operations, Reloaded, Steering};
+use dispatcher_control::{Admission, Audit, Cause, Live, NotReloaded, Operations, Reloaded, Steering};
 use dispatcher_core::{Registry, TimeSpan, Timestamp};
 use dispatcher_decider::Deciders;
 use dispatcher_intake::Intake;
@@ -164,7 +164,9 @@ impl Running {
         let changed = self.change_to(config);
         drop(turn);
         self.note(changed.as_ref().map(drop));
-        Ok(changed?.settle())
+        let outcome = changed.map(Changed::settle);
+        self.record(Cause::Program, &outcome);
+        outcome
     }
 
     /// Reads the file again, and goes by it. Blocks like [`apply`](Running::apply).
@@ -184,6 +186,8 @@ impl Running {
         let before = lock(&self.now).clone();
         let (mut config, started) = (config, &self.started);
         let mut reloaded = Reloaded {
+            configuration_before: before.config.sha256.clone(),
+            configuration: config.sha256.clone(),
             settings: config.changed_since(&before.config),
             needs_restart: needs_restart(started, &config),
             warnings: config.warnings.iter().map(ToString::to_string).collect(),
@@ -279,15 +283,25 @@ impl Running {
         self.counts.count(outcome);
     }
 
-    /// The same for nobody in particular: what comes of it is in the log.
-    pub(crate) fn reload_for(&self, cause: &str) {
-        match self.reload() {
+    /// The same for nobody in particular: what comes of it is in the log, and on record.
+    pub(crate) fn reload_for(&self, cause: Cause) {
+        let outcome = self.reload();
+        self.record(cause, &outcome);
+        match outcome {
             Ok(reloaded) if reloaded.is_nothing() => {
-                info!(cause, "the configuration was read again: nothing has changed")
+                info!(%cause, "the configuration was read again: nothing has changed")
             }
             Ok(_) => {}
-            Err(err) => error!(cause, "the configuration was not reloaded, and everything goes on as it was: {err}"),
+            Err(err) => error!(%cause, "the configuration was not reloaded, and everything goes on as it was: {err}"),
         }
+    }
+
+    /// Writes down what came of what nobody asked for.
+    fn record(&self, cause: Cause, outcome: &Result<Reloaded, ReloadError>) {
+        let Some(control) = lock(&self.control).clone() else { return };
+        let configuration = lock(&self.now).config.sha256.clone();
+        let outcome = outcome.as_ref().map_err(NotReloaded::from);
+        control.audit.reload(cause, &configuration, outcome.as_ref().copied());
     }
 
     /// Whether what was last read does not count.
@@ -303,7 +317,9 @@ impl Running {
             return;
         }
         self.note(changed.as_ref().map(drop));
-        match changed.map(Changed::settle) {
+        let outcome = changed.map(Changed::settle);
+        self.record(Cause::Watch, &outcome);
+        match outcome {
             Ok(_) => info!("what kept the configuration from being reloaded is gone: it counts now"),
             Err(err) => error!("the configuration is still not reloaded, for another reason: {err}"),
         }
@@ -354,12 +370,7 @@ impl Counts {
 
 impl Steering for Running {
     fn reload(&self) -> Result<Reloaded, NotReloaded> {
-        Running::reload(self).map_err(|err| match err {
-            ReloadError::Invalid(findings) => {
-                NotReloaded::Invalid(findings.errors.iter().map(ToString::to_string).collect())
-            }
-            ReloadError::Failed(why) => NotReloaded::Failed(why),
-        })
+        Running::reload(self).map_err(|err| NotReloaded::from(&err))
     }
 
     fn set_log_level(&self, level: &str) -> Result<(), String> {
@@ -456,8 +467,19 @@ impl fmt::Display for ReloadError {
 
 impl std::error::Error for ReloadError {}
 
+impl From<&ReloadError> for NotReloaded {
+    fn from(err: &ReloadError) -> NotReloaded {
+        match err {
+            ReloadError::Invalid(findings) => {
+                NotReloaded::Invalid(findings.errors.iter().map(ToString::to_string).collect())
+            }
+            ReloadError::Failed(why) => NotReloaded::Failed(why.clone()),
+        }
+    }
+}
+
 /// Reloads for `cause` on a thread that may block.
-pub(crate) async fn reload_for(running: &Arc<Running>, cause: &'static str) {
+pub(crate) async fn reload_for(running: &Arc<Running>, cause: Cause) {
     blocking(running, move |running| running.reload_for(cause)).await;
 }
 
@@ -481,7 +503,7 @@ pub(crate) async fn watch(running: Arc<Running>) {
             sleep(every.min(MOMENT)).await;
             // Half-written: the next look finds it.
             if self::news(&running).await == news {
-                reload_for(&running, "the file changed").await;
+                reload_for(&running, Cause::Watch).await;
                 (wait, tried) = (BACKOFF.0, Instant::now());
             }
         } else if running.has_trouble() && tried.elapsed() >= wait {

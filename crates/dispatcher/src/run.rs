@@ -4,6 +4,7 @@ use std::{io::Write as _, path::Path, pin::pin, process::ExitCode};
 
 use clap::{CommandFactory as _, Parser as _};
 use dispatcher_config::Config;
+use dispatcher_control::Cause;
 use dispatcher_core::{Registry, RegistryError};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
@@ -95,7 +96,7 @@ fn program_name() -> String {
 /// Asks the dispatcher elsewhere, or the one that has the journal open, whatever its configuration says by now, or the
 /// journal.
 fn ask(asked: &Asked, registry: &Registry, run: impl FnOnce(Place) -> Result<ExitCode, String>) -> ExitCode {
-    let remote = if asked.journal.is_some() { Ok(None) } else { Remote::wanted(asked.admin.as_deref()) };
+    let remote = if asked.journal.is_some() { Ok(None) } else { Remote::wanted(asked) };
     let asked = match remote {
         Ok(Some(remote)) => run(Place::There(remote)),
         Ok(None) => match access::beside(asked) {
@@ -213,7 +214,7 @@ fn serve(path: &Path, registry: &Registry) -> ExitCode {
                 _ = hangups.recv() => {
                     let running = dispatcher.running().clone();
                     // Beside this, so that a stop does not wait for it; several take their turns.
-                    tokio::spawn(async move { reload::reload_for(&running, "SIGHUP").await });
+                    tokio::spawn(async move { reload::reload_for(&running, Cause::Signal).await });
                 }
             }
         };

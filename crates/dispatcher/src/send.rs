@@ -9,10 +9,7 @@ use std::{
 use dispatcher_config::Config;
 use dispatcher_core::Registry;
 use dispatcher_http::{Roots, client_tls};
-use rustls::{
-    RootCertStore,
-    pki_types::{CertificateDer, pem::PemObject as _},
-};
+use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use serde_json::Value;
 use tencent_chat::Step;
 
@@ -55,24 +52,22 @@ pub(crate) fn send(args: &cli::Send, registry: &Registry) -> Result<bool, String
 
 /// The makings of a client that goes where it is told: no proxy from the environment, no redirects.
 pub(crate) fn client(url: &str, ca: Option<&Path>) -> Result<reqwest::ClientBuilder, String> {
-    let roots = match (ca, url.starts_with("https:")) {
-        (Some(file), _) => Roots::These(authorities(file)?),
-        (None, true) => Roots::System,
-        (None, false) => Roots::Nobody,
+    let (roots, of) = match (ca, url.starts_with("https:")) {
+        (Some(file), _) => (Roots::These(certificates(file)?), format!("--ca {}", file.display())),
+        (None, true) => (Roots::System, "the system's certificates; --ca FILE names others".to_owned()),
+        (None, false) => (Roots::Nobody, "TLS".to_owned()),
     };
-    let tls = client_tls(roots).map_err(|err| format!("cannot start a client: {err}"))?;
+    let tls = client_tls(roots).map_err(|err| format!("cannot start a client with {of}: {err}"))?;
     let builder = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none());
     Ok(builder.tls_backend_preconfigured(tls))
 }
 
 /// The certificates in a PEM file.
-fn authorities(file: &Path) -> Result<RootCertStore, String> {
+fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let unusable = |err: &dyn std::fmt::Display| format!("--ca {}: {err}", file.display());
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(file).map_err(|err| unusable(&err))? {
-        roots.add(certificate.map_err(|err| unusable(&err))?).map_err(|err| unusable(&err))?;
-    }
-    if roots.is_empty() { Err(unusable(&"no certificate is in it; name a PEM file")) } else { Ok(roots) }
+    let certificates = CertificateDer::pem_file_iter(file).map_err(|err| unusable(&err))?;
+    let certificates: Vec<_> = certificates.collect::<Result<_, _>>().map_err(|err| unusable(&err))?;
+    if certificates.is_empty() { Err(unusable(&"no certificate is in it; name a PEM file")) } else { Ok(certificates) }
 }
 
 async fn post(
@@ -88,7 +83,7 @@ async fn post(
     let joint = if target.url.contains('?') { '&' } else { '?' };
     let request = client.post(format!("{}{joint}{query}", target.url)).body(body);
     let response = request.send().await.map_err(|err| {
-        format!("cannot reach {}: {}; is the dispatcher running there?", target.shown(), innermost(&err.without_url()))
+        format!("cannot reach {}: {}", target.shown(), why(&err.without_url(), "is the dispatcher running there?"))
     })?;
     let status = response.status();
     let text = response.text().await.map_err(|err| {
@@ -98,6 +93,22 @@ async fn post(
     let is_ok =
         status.is_success() && serde_json::from_str::<Value>(&text).is_ok_and(|reply| reply["ActionStatus"] == "OK");
     Ok((is_ok, format!("{status} in {:.1} ms: {text}", started.elapsed().as_secs_f64() * 1e3)))
+}
+
+/// Why nobody was reached, and what to do: to see `whether` somebody is there, or where somebody is, to name the certificate
+/// that was shown.
+pub(crate) fn why(err: &dyn std::error::Error, whether: &str) -> String {
+    let cause = innermost(err);
+    // What is wrong with a certificate is told in words alone by the time that it is here.
+    match cause.contains("certificate") {
+        true if cause.contains("CaUsedAsEndEntity") => {
+            "it shows a certificate as its own that says it is an authority's, as `openssl req -x509` makes them; name that \
+             very certificate with --ca FILE, or make one with -addext basicConstraints=critical,CA:FALSE"
+                .to_owned()
+        }
+        true => format!("{cause}; --ca FILE names the certificate that is trusted"),
+        false => format!("{cause}; {whether}"),
+    }
 }
 
 /// The innermost cause says what happened; what is around it only says that it happened while sending.

@@ -12,7 +12,7 @@ use std::{
 };
 
 use dispatcher_decider::Deciders;
-use dispatcher_intake::Outcome;
+use dispatcher_intake::{IntakeOptions, Outcome};
 use dispatcher_tls::{ClientAuth, TlsFiles};
 use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, date_time_ymd};
 use rustls::{
@@ -22,7 +22,7 @@ use rustls::{
 use tempfile::TempDir;
 
 use crate::{
-    client::{Client, post},
+    client::{Client, post, post_expecting},
     running::{Running, Setup, signed},
 };
 
@@ -275,6 +275,61 @@ fn who_is_connected_without_tls_goes_when_it_is_switched_on() {
     running.intake.replace(options, apps, vec![], deciders).unwrap();
     open.wait_for_close();
     Client::connect_tls(running.address(), pki.client(BOTH, None)).ask(post(&signed(AFTER), BODY)).assert_ok();
+}
+
+#[test]
+fn who_is_out_by_a_narrower_client_ca_goes_and_nobody_else() {
+    let (ours, theirs) = (Pki::new(), Pki::new());
+    let ca = |who: &[&Pki]| who.iter().map(|pki| fs::read_to_string(pki.file("ca.pem")).unwrap()).collect::<String>();
+    let files = |pem: String, client_auth: ClientAuth| {
+        let client_ca = ours.file("clients.pem");
+        fs::write(&client_ca, pem).unwrap();
+        TlsFiles { client_ca: Some(client_ca), client_auth, ..ours.files(None) }
+    };
+    // Who trusts the intake's authority, and shows what another one signed.
+    fs::copy(theirs.cert("client"), ours.cert("guest")).unwrap();
+    fs::copy(theirs.key("client"), ours.key("guest")).unwrap();
+    let mut setup = Setup::new();
+    setup.options.tls = Some(files(ca(&[&ours, &theirs]), ClientAuth::Optional).load().unwrap());
+    let (options, apps) = (setup.options.clone(), setup.apps.clone());
+    let running = setup.start();
+    let replace = |files: TlsFiles| {
+        let options = IntakeOptions { tls: Some(files.load().unwrap()), ..options.clone() };
+        let deciders = Deciders::start(vec![], &[], Duration::from_secs(1)).unwrap();
+        running.intake.replace(options, apps.clone(), vec![], deciders).unwrap();
+    };
+    for version in BOTH {
+        let connect = |shows: Option<&str>| {
+            let mut client = Client::connect_tls(running.address(), ours.client(&[version], shows));
+            client.ask(post(&signed(AFTER), BODY)).assert_ok();
+            client
+        };
+        replace(files(ca(&[&ours, &theirs]), ClientAuth::Optional));
+        let (mut client, mut guest, mut nobody) = (connect(Some("client")), connect(Some("guest")), connect(None));
+        let mut busy = connect(Some("guest"));
+        // A request that is under way: its body is asked for when the intake has it before it.
+        busy.send(post_expecting(&signed(AFTER), BODY.len()));
+        assert!(busy.read_head().starts_with("http/1.1 100"));
+
+        // The same authorities, and a new certificate of the intake's own.
+        fs::copy(ours.cert("client"), ours.cert("server")).unwrap();
+        fs::copy(ours.key("client"), ours.key("server")).unwrap();
+        replace(files(ca(&[&theirs, &ours]), ClientAuth::Optional));
+        for open in [&mut client, &mut guest, &mut nobody] {
+            open.ask(post(&signed(AFTER), BODY)).assert_ok();
+        }
+        replace(files(ca(&[&ours]), ClientAuth::Optional));
+        guest.wait_for_close();
+        busy.send(BODY);
+        let answer = busy.wait_for_close();
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("connection: close"), "{version:?}: {answer}");
+        for open in [&mut client, &mut nobody] {
+            open.ask(post(&signed(AFTER), BODY)).assert_ok();
+        }
+        replace(files(ca(&[&ours]), ClientAuth::Required));
+        nobody.wait_for_close();
+        client.ask(post(&signed(AFTER), BODY)).assert_ok();
+    }
 }
 
 /// What `openssl s_client` gets for a callback: everything it writes.

@@ -65,7 +65,7 @@ impl LogLevel {
 
 /// What became of it, a line for each kind of change.
 fn lines(reloaded: &Reloaded) -> Vec<String> {
-    let Reloaded { added, changed, removed, resumed, settings, needs_restart, finishing, warnings } = reloaded;
+    let Reloaded { added, changed, removed, resumed, settings, needs_restart, finishing, warnings, .. } = reloaded;
     let kinds = [
         ("added", added),
         ("changed", changed),

@@ -1,6 +1,6 @@
 //! Asking a dispatcher elsewhere, at its `[admin] listen`.
 
-use std::{env, net::IpAddr, time::Duration};
+use std::{env, net::IpAddr, path::PathBuf, time::Duration};
 
 use dispatcher_control::{Answer, CONTROL_PATH, ClientError, Request, request_line};
 use dispatcher_core::Secret;
@@ -8,21 +8,23 @@ use reqwest::{Response, StatusCode, Url};
 use tokio::runtime::Runtime;
 
 use super::text;
-use crate::send;
+use crate::{cli::Asked, send};
 
 const URL: &str = "DISPATCHER_ADMIN_URL";
 const TOKEN: &str = "DISPATCHER_ADMIN_TOKEN";
+const CA: &str = "DISPATCHER_ADMIN_CA";
 
 /// How long a connection may take to be made.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 /// The longest line of an answer: a callback with its body, written out.
 const LONGEST_LINE: usize = 64 << 20;
 
-/// A dispatcher elsewhere, and what opens it.
+/// A dispatcher elsewhere, what opens it, and what it is known by, if not by the system's certificates.
 #[derive(Clone, Debug)]
 pub(crate) struct Remote {
     url: Url,
     token: Secret,
+    ca: Option<PathBuf>,
 }
 
 impl Remote {
@@ -30,17 +32,21 @@ impl Remote {
     ///
     /// # Errors
     /// It cannot be asked like that; what to write.
-    pub(crate) fn wanted(given: Option<&str>) -> Result<Option<Remote>, String> {
-        let url = given.map(str::to_owned).or_else(|| env::var(URL).ok()).unwrap_or_default();
+    pub(crate) fn wanted(asked: &Asked) -> Result<Option<Remote>, String> {
+        let url = asked.admin.clone().or_else(|| env::var(URL).ok()).unwrap_or_default();
         if url.is_empty() {
-            return Ok(None);
+            return match &asked.ca {
+                Some(_) => Err(format!("--ca is for a dispatcher elsewhere; name it with --admin or in {URL}")),
+                None => Ok(None),
+            };
         }
         let url = control_url(&url)?;
         let token = env::var(TOKEN).ok().and_then(|token| Secret::new(token.trim_end_matches(['\r', '\n'])));
         let token = token.ok_or_else(|| {
             format!("{url} takes a token; put one of its [admin] tokens into the variable {TOKEN} of the environment")
         })?;
-        Ok(Some(Remote { url, token }))
+        let in_environment = || env::var_os(CA).filter(|file| !file.is_empty()).map(PathBuf::from);
+        Ok(Some(Remote { url, token, ca: asked.ca.clone().or_else(in_environment) }))
     }
 
     /// Asks, and passes each answer to `take` until it says that it was enough, or the last one has come.
@@ -78,11 +84,11 @@ impl Remote {
     async fn post(&self, request: &Request) -> Result<Response, String> {
         let failed = |err: &dyn std::fmt::Display| format!("cannot ask {}: {err}", self.url);
         let body = request_line(request).map_err(|err| failed(&err))?;
-        let client = send::client(self.url.as_str(), None)?;
+        let client = send::client(self.url.as_str(), self.ca.as_deref())?;
         let client = client.connect_timeout(CONNECT_WITHIN).build().map_err(|err| failed(&send::innermost(&err)))?;
         let post = client.post(self.url.clone()).bearer_auth(self.token.expose()).body(body);
         post.send().await.map_err(|err| {
-            format!("cannot reach {}: {}; is [admin] listen on there?", self.url, send::innermost(&err.without_url()))
+            format!("cannot reach {}: {}", self.url, send::why(&err.without_url(), "is [admin] listen on there?"))
         })
     }
 

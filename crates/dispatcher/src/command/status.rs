@@ -18,6 +18,8 @@ use crate::cli::Asked;
 
 /// How wide the table may be.
 const WIDTH: usize = 100;
+/// From how many seconds on it is worth a line how old the oldest is that a consumer has yet to finish.
+const BEHIND: u64 = 10;
 
 #[derive(Debug, Args)]
 pub(crate) struct Status {
@@ -175,6 +177,9 @@ pub(crate) fn consumer_lines(consumers: &[&ConsumerView]) -> Vec<String> {
             say(format!("{since}{reason}"));
         } else if let Some(error) = work.and_then(|work| work.last_error.as_ref()) {
             say(format!("last error: {error}"));
+        }
+        if let Some(secs) = consumer.oldest_secs.filter(|&secs| secs >= BEHIND) {
+            say(format!("the oldest that it has yet to finish came in {} ago", text::span(secs)));
         }
         let keys = work.map(|work| work.longest_keys.as_slice()).unwrap_or_default();
         if let Some(longest) = keys.first().filter(|key| key.waiting > 1) {
