@@ -21,6 +21,7 @@ mod dispatcher;
 mod effective;
 mod listing;
 mod logging;
+mod man;
 mod observing;
 mod panics;
 mod plugins;

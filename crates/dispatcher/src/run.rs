@@ -15,7 +15,7 @@ use crate::{
         access::{self, Place},
         remote::Remote,
     },
-    listing, logging, panics,
+    listing, logging, man, panics,
     reload::{self, Source},
     screen, send,
     service::Service,
@@ -57,6 +57,7 @@ pub fn run(plugins: Plugins) -> ExitCode {
             clap_complete::generate(args.shell, &mut Cli::command(), program_name(), &mut script);
             print(&String::from_utf8_lossy(&script))
         }
+        Some(Verb::Man(args)) => manual(args.out.as_deref()),
         Some(Verb::Decode(args)) => args.run(),
         Some(Verb::Send(args)) => match send::send(&args, &registry) {
             Ok(true) => ExitCode::SUCCESS,
@@ -83,6 +84,19 @@ pub fn run(plugins: Plugins) -> ExitCode {
         Some(Verb::LogLevel(args)) => ask(args.asked(), &registry, |place| args.run(place)),
         Some(Verb::Journal(args)) => ask(args.asked(), &registry, |place| args.run(place)),
     }
+}
+
+/// Prints the page of the program, or writes all pages into a folder.
+fn manual(folder: Option<&Path>) -> ExitCode {
+    let pages = man::pages(Cli::command(), &program_name()).map_err(|err| err.to_string());
+    let written = pages.and_then(|pages| match folder {
+        Some(folder) => man::write_to(folder, &pages).map(|()| ExitCode::SUCCESS),
+        None => Ok(pages.first().map_or(ExitCode::FAILURE, |page| print(&page.text))),
+    });
+    written.unwrap_or_else(|message| {
+        complain(&message);
+        ExitCode::FAILURE
+    })
 }
 
 /// What this program is called: one with plugins of its own has a name of its own.
