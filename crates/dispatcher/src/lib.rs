@@ -31,6 +31,7 @@ mod screen;
 mod send;
 mod service;
 mod setup;
+mod spans;
 mod wiring;
 
 pub use dispatcher::{Dispatcher, StartError};

@@ -1,6 +1,6 @@
 //! From the command line to an exit code.
 
-use std::{io::Write as _, path::Path, pin::pin, process::ExitCode};
+use std::{io::Write as _, path::Path, pin::pin, process::ExitCode, time::Duration};
 
 use clap::{CommandFactory as _, Parser as _};
 use dispatcher_config::Config;
@@ -19,10 +19,14 @@ use crate::{
     reload::{self, Source},
     screen, send,
     service::Service,
+    spans,
 };
 
 /// The configuration is wrong: `EX_CONFIG` of `sysexits.h`.
 pub(crate) const EX_CONFIG: u8 = 78;
+
+/// How long a stop goes on exporting spans after all else has ended.
+const LAST_SPANS: Duration = Duration::from_secs(2);
 
 /// Runs a dispatcher program with the bundled plugins and `plugins`: reads the command line, does what it says, and gives
 /// the exit code for `main` to return. Blocks until the program is to end; called once.
@@ -177,7 +181,14 @@ fn serve(path: &Path, registry: &Registry) -> ExitCode {
         Ok(config) => config,
         Err(code) => return code,
     };
-    logging::start(&config.log);
+    let spans = match spans::start(&config) {
+        Ok(spans) => spans,
+        Err(finding) => {
+            complain(&finding);
+            return ExitCode::FAILURE;
+        }
+    };
+    logging::start(&config.log, spans);
     panics::tell();
     dispatcher_intake::raise_file_limit();
     // Work is done on the threads of intake, journal, handlers and sinks; this one starts and stops them.
@@ -188,6 +199,7 @@ fn serve(path: &Path, registry: &Registry) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    let mut last_spans = LAST_SPANS;
     let code = runtime.block_on(async {
         // Before anything is opened: a signal that comes early is not lost.
         let listening = Signals::new().and_then(|signals| Ok((signals, signal(SignalKind::hangup())?)));
@@ -241,10 +253,12 @@ fn serve(path: &Path, registry: &Registry) -> ExitCode {
                 warn!(signal, "stopped without waiting; what was acknowledged is in the journal");
                 // To drop what it holds is to wait for threads, of which one may wait for a disk that hangs.
                 std::mem::forget(drain);
+                last_spans = Duration::ZERO;
                 ExitCode::FAILURE
             }
         }
     });
+    spans::close(last_spans);
     // Whoever still reads a file of a disk that hangs keeps nobody from ending.
     runtime.shutdown_background();
     code
