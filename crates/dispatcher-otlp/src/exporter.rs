@@ -219,8 +219,16 @@ impl Sender {
         *self.until.borrow()
     }
 
+    /// Whether its time to end is up.
+    fn is_over(&self) -> bool {
+        self.deadline().is_some_and(|deadline| deadline <= Instant::now())
+    }
+
     async fn export(&mut self, batch: Vec<Told>) {
         let n = batch.len() as u64;
+        if self.is_over() {
+            return self.tally.count_dropped(n);
+        }
         let scope_spans = ScopeSpans {
             scope: Some(self.scope.clone()),
             spans: batch.into_iter().map(Told::into_span).collect(),
@@ -260,7 +268,7 @@ impl Sender {
     async fn post(&mut self, body: prost::bytes::Bytes) -> Option<u64> {
         let mut backoff = BACKOFF.0;
         for n in 1..=TRIES {
-            if self.deadline().is_some_and(|deadline| deadline <= Instant::now()) {
+            if self.is_over() {
                 return None;
             }
             let (why, wait) = match self.try_once(body.clone()).await {

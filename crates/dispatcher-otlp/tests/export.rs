@@ -2,11 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic, in its helpers as well")]
 
-use std::{collections::BTreeMap, net::TcpListener, time::Duration};
+use std::{
+    collections::BTreeMap,
+    net::TcpListener,
+    time::{Duration, Instant},
+};
 
 use dispatcher_core::Secret;
 use dispatcher_otlp::{Counts, Exporter, Options};
-use dispatcher_testkit::{Answer, Received, Receiver};
+use dispatcher_testkit::{Answer, PATIENCE, Received, Receiver};
 use opentelemetry_proto::tonic::{
     collector::trace::v1::ExportTraceServiceRequest,
     common::v1::any_value::Value,
@@ -180,5 +184,9 @@ async fn while_nobody_takes_them_a_bounded_number_waits_and_the_rest_is_dropped_
     );
     // All that was told is accounted for in the end, also what time was too short for.
     exporter.close(Duration::from_millis(1));
-    assert_eq!(exporter.counts(), Counts { exported: 0, dropped: TOLD });
+    let started = Instant::now();
+    while exporter.counts() != (Counts { exported: 0, dropped: TOLD }) {
+        assert!(started.elapsed() < PATIENCE, "{:?}", exporter.counts());
+        tokio::task::yield_now().await;
+    }
 }
