@@ -195,6 +195,7 @@ allow_networks = [\"${NETWORK_PASSWORD}\"]
     ] {
         assert!(squeezed.iter().any(|shown| shown == line), "{line:?} is not in\n{shown}");
     }
+    assert!(!shown.contains("otlp"), "a table that is not there has nothing in force: {shown}");
     let table: toml::Table = toml::from_str(&shown).unwrap();
     assert_eq!(table["intake"]["answer_within"].as_str(), Some("1s 500ms"), "it is TOML again");
     let told: Value = serde_json::from_str(&show(&["--json"])).unwrap();

@@ -8,14 +8,16 @@ use std::{
     time::Duration,
 };
 
-use dispatcher_core::{ByteSize, CheckContext, Command, CommandPattern, Registry, Takes, TimeSpan, Timestamp};
+use dispatcher_core::{
+    ByteSize, CheckContext, Command, CommandPattern, Registry, SettingError, Takes, TimeSpan, Timestamp,
+};
 use dispatcher_tls::Tls;
 use serde_json::{Map, Value};
 
 use crate::{
     AdminSection, AppSection, AuditFile, CommandRule, DefaultDecision, Finding, Findings, HandlerInstance,
-    IntakeSection, JournalRule, JournalSection, LogSection, ObserveSection, ReloadSection, SignaturePolicy,
-    SinkInstance, TlsSection, decide,
+    IntakeSection, JournalRule, JournalSection, LogSection, ObserveSection, OtlpOptions, OtlpSection, ReloadSection,
+    SignaturePolicy, SinkInstance, TlsSection, decide,
     decode::{self, suggest},
     fingerprint::{contents_of, fingerprint, secret_files, stand_in},
     glimpse::digest,
@@ -67,6 +69,8 @@ pub struct Config {
     pub sinks: Vec<SinkInstance>,
     /// `[observe]`.
     pub observe: ObserveSection,
+    /// What `[observe.otlp]` comes to.
+    pub otlp: Option<OtlpOptions>,
     /// `[admin]`.
     pub admin: AdminSection,
     /// What `[admin] tls` names, read.
@@ -229,6 +233,7 @@ impl Reader<'_> {
             self.check_reload(reload);
         }
         let observe: Option<ObserveSection> = self.section("observe");
+        let otlp = observe.as_ref().and_then(|observe| self.otlp(observe.otlp.as_ref()?));
         let admin: Option<AdminSection> = self.section("admin");
         let intake: Option<IntakeSection> = self.section("intake");
         let apps = self.apps();
@@ -300,6 +305,7 @@ impl Reader<'_> {
             handlers,
             sinks,
             observe,
+            otlp,
             admin,
             admin_tls,
             log,
@@ -604,6 +610,17 @@ impl Reader<'_> {
                 errors.into_iter().for_each(|err| self.source.error(&at(err.also).key(err.file.name()), err.message));
             })
             .ok()
+    }
+
+    fn otlp(&mut self, section: &OtlpSection) -> Option<OtlpOptions> {
+        let path = root().key("observe").key("otlp");
+        let read = crate::otlp::read(section);
+        let read = read.map_err(|findings| {
+            for SettingError { path: below, message } in findings {
+                self.source.error(&below.iter().fold(path.clone(), |path, key| path.key(key)), message);
+            }
+        });
+        read.ok()
     }
 
     fn check_journal_path(&mut self, journal: &JournalSection) {

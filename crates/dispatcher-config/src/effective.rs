@@ -105,6 +105,10 @@ impl<'a> Walk<'a> {
             let (key_path, key_name) = (path.key(key), format!("{prefix}{key}"));
             let written = table.get(key);
             if self.resolve(property).get("properties").is_some() && !self.is_secret(property) {
+                if written.is_none() && self.resolve(property).get("required").is_some() {
+                    // Without what it requires it is not there, and what its keys default to is nothing in force.
+                    continue;
+                }
                 let empty = Value::Object(Map::new());
                 self.table(&format!("{key_name}."), property, written.unwrap_or(&empty), &key_path);
                 continue;

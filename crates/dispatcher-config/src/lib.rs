@@ -14,6 +14,7 @@ mod fingerprint;
 mod glimpse;
 mod key_path;
 mod limit;
+mod otlp;
 mod plugins;
 mod reference;
 mod run;
@@ -28,12 +29,13 @@ pub use finding::{Finding, Findings};
 pub use fingerprint::contents_of;
 pub use glimpse::Glimpse;
 pub use limit::Limit;
+pub use otlp::OtlpOptions;
 pub use plugins::{HandlerInstance, SinkInstance};
 pub use reference::reference;
 pub use run::{BackoffSettings, Order, RunSettings, StartAt};
 pub use schema::schema;
 pub use sections::{
     AdminSection, AppSection, AuditFile, CertSection, ClientAuth, CommandRule, DedupeSection, IntakeSection,
-    JournalRule, JournalSection, LogFormat, LogLevel, LogSection, ObserveSection, ReloadSection, SignaturePolicy, Sync,
-    TlsSection, WhenBlocked, WhenNotDurable,
+    JournalRule, JournalSection, LogFormat, LogLevel, LogSection, ObserveSection, OtlpSection, ReloadSection,
+    SignaturePolicy, Sync, TlsSection, WhenBlocked, WhenNotDurable,
 };

@@ -1,6 +1,6 @@
 //! The dispatcher's own sections. What a key means, its unit, its default and why it is that, stands at the key.
 
-use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, num::NonZeroUsize, path::PathBuf, time::Duration};
 
 use dispatcher_core::{ByteSize, CommandPattern, Network, Secret, TimeSpan};
 use dispatcher_tls::{CertFiles, TlsFiles};
@@ -344,6 +344,42 @@ pub struct ObserveSection {
     #[serde(deserialize_with = "some_socket_addr")]
     #[schemars(with = "Option<String>")]
     pub listen: Option<SocketAddr>,
+    /// Where the way of each callback is exported to as spans. Left out: nowhere. Only in a program that is built with the
+    /// feature `otlp`.
+    pub otlp: Option<OtlpSection>,
+}
+
+/// `[observe.otlp]`: where the way of each callback is exported to as spans, by OTLP over HTTP.
+#[derive(Clone, Debug, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OtlpSection {
+    /// The URL that takes traces, such as `"http://127.0.0.1:4318/v1/traces"`. No default.
+    pub endpoint: String,
+    /// Headers to send with every request, such as `Authorization`. Values are secrets and never shown. None by default.
+    #[serde(default)]
+    pub headers: BTreeMap<String, Secret>,
+    /// The share of callbacks that is exported, from 0.0 to 1.0. One that came with a `traceparent` is exported if its sender
+    /// exports its own part, and not otherwise. Default 1.0: all of them.
+    #[serde(default = "all")]
+    pub sample: f64,
+    /// How long one request may take. Default 10 s.
+    #[serde(default = "ten_seconds")]
+    pub timeout: TimeSpan,
+    /// What this dispatcher is called there: `service.name`. Default `dispatcher`.
+    #[serde(default = "dispatcher")]
+    pub service_name: String,
+}
+
+fn all() -> f64 {
+    1.0
+}
+
+fn ten_seconds() -> TimeSpan {
+    TimeSpan::from_secs(10)
+}
+
+fn dispatcher() -> String {
+    "dispatcher".to_owned()
 }
 
 /// `[admin]`: who may ask and steer this dispatcher over the network, and what is on record of it. On its own machine,

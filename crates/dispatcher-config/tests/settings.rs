@@ -196,3 +196,34 @@ fn a_certificate_that_expires_soon_or_has_is_a_warning() {
         assert!(expected.is_none_or(|what| warned[0].message.contains(what)), "{warned:?}");
     }
 }
+
+#[test]
+fn spans_are_exported_by_a_program_that_can_and_refused_by_another() {
+    let registry = Registry::collect(&[]).unwrap();
+    let parse = |section: &str| {
+        let text = format!("{HEAD}[sinks.console]\ntype = \"log\"\n{section}");
+        Config::parse("f.toml", &text, &registry, &|_| None).map_err(|err| err.to_string())
+    };
+    let right = "[observe.otlp]\nendpoint = \"http://127.0.0.1:4318/v1/traces\"\n";
+    let wrong = "[observe.otlp]\nendpoint = \"http://127.0.0.1:4318\"\nheaders = { Host = \"x\" }\nsample = 2.0\n";
+    if cfg!(feature = "otlp") {
+        assert!(parse(right).unwrap().otlp.is_some());
+        let said = parse(wrong).err().unwrap();
+        for key in [
+            "f.toml:13: observe.otlp.endpoint: ",
+            "f.toml:14: observe.otlp.headers.Host: ",
+            "f.toml:15: observe.otlp.sample: ",
+        ] {
+            assert!(said.contains(key), "{said}");
+        }
+    } else {
+        for section in [right, wrong] {
+            let said = parse(section).err().unwrap();
+            assert!(said.starts_with("f.toml:12: observe.otlp: this program was built without it;"), "{said}");
+            assert!(said.contains("--features otlp"), "{said}");
+        }
+    }
+    assert!(parse("").unwrap().otlp.is_none());
+    let unknown = parse("[observe.otlp]\nendpoint = \"http://x/v1/traces\"\nsampel = 1.0\n").err().unwrap();
+    assert!(unknown.contains("observe.otlp.sampel"), "{unknown}");
+}

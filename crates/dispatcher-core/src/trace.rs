@@ -2,8 +2,8 @@
 
 use std::{fmt, sync::Arc};
 
-/// A `traceparent` that was sent with a callback: passed on as it came, since the dispatcher makes no spans of its own. Whoever
-/// reads it sees the sender's span as the parent.
+/// A `traceparent` that was sent with a callback: passed on as it came, whether the dispatcher exports spans of its own or not.
+/// Whoever reads it sees the sender's span as the parent.
 #[derive(Clone, PartialEq, Eq)]
 pub struct TraceParent(Arc<str>);
 

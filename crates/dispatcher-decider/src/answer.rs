@@ -10,6 +10,7 @@ use dispatcher_cell::Caller;
 use dispatcher_core::{Callback, DecisionResult, Purpose};
 use dispatcher_journal::DecisionRecord;
 use tencent_chat::{DecisionRules, Reply, ReplyFamily};
+use tracing::trace;
 
 use crate::{
     Fallback,
@@ -18,6 +19,9 @@ use crate::{
     decider::Decider,
     record::{self, Step},
 };
+
+/// The target of events at level trace: one for each decider that is asked, and one for the answer.
+const TARGET: &str = "dispatcher::decision";
 
 /// What is answered to a callback that wants a decision.
 pub struct Answer {
@@ -107,6 +111,7 @@ impl<'a> Chain<'a> {
         decider.tally.count(&said, took);
         decider.tell(&said, Purpose::Answer);
         let then = said.fallback(&decider.instance.options);
+        self.tell_step(decider, &said, then, took);
         // It can be refused: the configuration was checked.
         if then == Some(Fallback::Refuse)
             && let Ok(refusal) = self.rules.refuse(self.callback.body_bytes(), None, None)
@@ -139,8 +144,43 @@ impl<'a> Chain<'a> {
         self.is_over |= matches!(result, DecisionResult::Refused | DecisionResult::Dropped | DecisionResult::Answered);
     }
 
+    /// Tells those who trace callbacks of one decider's part; costs a look at an atomic where there are none.
+    fn tell_step(&self, decider: &Decider, said: &Said, then: Option<Fallback>, took: Duration) {
+        trace!(
+            target: TARGET,
+            handler = &*decider.name,
+            said = said.as_str(),
+            then = then.map(Fallback::as_str),
+            id = %self.callback.id(),
+            app = self.callback.app().sdk_app_id(),
+            command = self.callback.command().as_str(),
+            micros = record::micros(took),
+            traceparent = self.callback.traceparent(),
+            "decider asked"
+        );
+    }
+
+    /// The same of all of it, where somebody was asked.
+    fn tell(&self, result: DecisionResult) {
+        if self.steps.is_empty() {
+            return;
+        }
+        trace!(
+            target: TARGET,
+            decision = result.as_str(),
+            by = self.by.and_then(|by| self.steps.get(by)).map(|step| &*step.decider.name),
+            id = %self.callback.id(),
+            app = self.callback.app().sdk_app_id(),
+            command = self.callback.command().as_str(),
+            micros = record::micros(self.begun.elapsed()),
+            traceparent = self.callback.traceparent(),
+            "decided"
+        );
+    }
+
     pub(crate) fn answer(self, shadows: Vec<Arc<Decider>>, within: Duration) -> Answer {
         let result = DecisionResult::of(self.rules.family, &self.reply);
+        self.tell(result);
         let has_more = matches!(self.rules.family, ReplyFamily::FriendRequest | ReplyFamily::Signal);
         let reply = self.raw.unwrap_or_else(|| match result {
             DecisionResult::Allowed if !has_more => Bytes::from_static(tencent_chat::OK.as_bytes()),

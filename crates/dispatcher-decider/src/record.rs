@@ -203,6 +203,6 @@ fn json(record: &impl Serialize) -> String {
     serde_json::to_string(record).expect("strings and numbers are always JSON")
 }
 
-fn micros(time: Duration) -> u64 {
+pub(crate) fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }

@@ -19,4 +19,4 @@ mod server;
 mod sources;
 
 pub use server::Observer;
-pub use sources::{Reloads, Sources};
+pub use sources::{Reloads, Sources, Spans};

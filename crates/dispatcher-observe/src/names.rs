@@ -21,6 +21,11 @@ pub(crate) static LAST_RELOAD: Name = name(
     GAUGE,
     "When the configuration that counts was applied, in seconds of the epoch; without a reload, the start.",
 );
+pub(crate) static SPANS: Name = name(
+    "dispatcher_spans_total",
+    COUNTER,
+    "Spans that [observe.otlp] asks for, by what came of them: exported; dropped, since there was no room or nobody took them.",
+);
 pub(crate) static CALLBACKS: Name = name(
     "dispatcher_callbacks_total",
     COUNTER,

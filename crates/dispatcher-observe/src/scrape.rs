@@ -18,6 +18,10 @@ pub(crate) fn scrape(observed: &Observed) -> Result<String, prometheus::Error> {
     }
     #[expect(clippy::cast_precision_loss, reason = "milliseconds of the epoch are far below 2^53")]
     page.add(&names::LAST_RELOAD, &[], reloads.last.as_millis() as f64 / 1e3);
+    let spans = (observed.sources.spans)();
+    for (result, count) in [("exported", spans.exported), ("dropped", spans.dropped)] {
+        page.count(&names::SPANS, &[("result", result)], count);
+    }
     intake::write(&mut page, observed);
     deciders::write(&mut page, &(observed.sources.deciders)());
     journal::write(&mut page, &observed.sources.journal);

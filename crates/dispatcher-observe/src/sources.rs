@@ -25,10 +25,21 @@ pub struct Sources {
     pub deciders: Box<dyn Fn() -> Vec<DeciderStatus> + Send + Sync>,
     /// How often the configuration was reloaded; asked each time.
     pub reloads: Box<dyn Fn() -> Reloads + Send + Sync>,
+    /// How many spans were exported; asked each time.
+    pub spans: Box<dyn Fn() -> Spans + Send + Sync>,
     /// The journal.
     pub journal: Journal,
     /// Handlers and sinks.
     pub pipeline: PipelineHandle,
+}
+
+/// How many spans of callbacks were to be exported since the start, by what came of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Spans {
+    /// They were taken.
+    pub exported: u64,
+    /// There was no room for them, or nobody took them.
+    pub dropped: u64,
 }
 
 /// How often the configuration was to be reloaded since the start, by what came of it.

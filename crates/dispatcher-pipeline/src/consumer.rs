@@ -25,6 +25,7 @@ use tracing::{error, info, warn};
 
 use crate::{
     State,
+    attempt::Attempts,
     health::Health,
     pool::{Member, Pool},
     source::{Page, Source},
@@ -454,9 +455,13 @@ impl<W: Worker> Consumer<W> {
             work.push((task.attempt, item));
         }
         step("deliver.started");
+        let attempts = Attempts::begin::<W>(&self.name, &work);
         let working = self.worker.clone().work(lane, work, self.source.replayed());
         self.lanes.spawn_local(async move {
             let (lane, report) = working.await;
+            if let Some(attempts) = attempts {
+                attempts.end(&report);
+            }
             Ended { lane, batch, report }
         });
     }

@@ -14,6 +14,7 @@
 //! with its replays, `source` where items come from.
 
 mod apply;
+mod attempt;
 mod backoff;
 mod consumer;
 mod crew;

@@ -202,6 +202,10 @@ impl Worker for SinkWorker {
         item.event.key.as_ref()
     }
 
+    fn event_id(item: &EventRow) -> Option<String> {
+        Some(item.event.id())
+    }
+
     fn read_dead(reader: &mut Reader, page: &DeadPage<'_>) -> Result<Vec<Row<EventRow>>, JournalError> {
         reader.dead_events(page)
     }

@@ -63,6 +63,11 @@ pub(crate) trait Worker: Sized + 'static {
     /// The key that it was stored with.
     fn own_key(item: &Self::Item) -> Option<&Key>;
 
+    /// The id of the event that it is, where it is one.
+    fn event_id(_: &Self::Item) -> Option<String> {
+        None
+    }
+
     /// Reads what dead letters of a consumer keep. Blocks for one page.
     fn read_dead(reader: &mut Reader, page: &DeadPage<'_>) -> Result<Vec<Row<Self::Item>>, JournalError>;
 

@@ -91,6 +91,8 @@ pub(crate) enum Verb {
     Schema(Schema),
     /// Print the script that completes the command line in a shell
     Completions(Completions),
+    /// Print the manual page of the program, or write all pages into a folder
+    Man(Manual),
     /// Send a callback to a running dispatcher, signed as Tencent signs it
     Send(Send),
     /// Decode bodies, and say what is not known in them and what is not there
@@ -143,6 +145,13 @@ pub(crate) struct Schema {
 pub(crate) struct Completions {
     /// The shell
     pub(crate) shell: clap_complete::Shell,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Manual {
+    /// Write the pages of the program and of all its commands into this folder, which is made if it is missing
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) out: Option<PathBuf>,
 }
 
 /// Where to, as which app and with which token is taken from the configuration unless it is given.

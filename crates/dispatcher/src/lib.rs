@@ -21,6 +21,7 @@ mod dispatcher;
 mod effective;
 mod listing;
 mod logging;
+mod man;
 mod observing;
 mod owner;
 mod panics;
@@ -31,6 +32,7 @@ mod screen;
 mod send;
 mod service;
 mod setup;
+mod spans;
 mod wiring;
 
 pub use dispatcher::{Dispatcher, StartError};

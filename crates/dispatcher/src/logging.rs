@@ -1,12 +1,27 @@
 //! Sets up the log.
 
-use std::{io::IsTerminal as _, sync::OnceLock};
+use std::{
+    fmt,
+    io::IsTerminal as _,
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+    },
+};
 
 use dispatcher_config::{LogFormat, LogLevel, LogSection};
-use tracing::level_filters::LevelFilter;
+use tracing::{Event, Metadata, Subscriber, level_filters::LevelFilter, warn};
 use tracing_subscriber::{
-    Registry, filter::Targets, fmt, layer::SubscriberExt as _, reload, util::SubscriberInitExt as _,
+    Registry,
+    filter::Targets,
+    fmt::{FmtContext, FormatEvent, FormatFields, format::Writer, layer, writer::MakeWriterExt as _},
+    layer::SubscriberExt as _,
+    registry::LookupSpan,
+    reload,
+    util::{SubscriberInitExt as _, TryInitError},
 };
+
+use crate::spans::{SpanLayer, TARGETS};
 
 /// How the log looks, once `auto` is decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +42,16 @@ pub(crate) fn format(section: &LogSection) -> Format {
 
 /// How the level of a log that was started here is changed.
 static FILTER: OnceLock<reload::Handle<Targets, Registry>> = OnceLock::new();
+
+/// The level from which on the log is written, by its place in [`LEVELS`].
+static WRITTEN: AtomicUsize = AtomicUsize::new(0);
+
+/// As [`LogLevel`] has them.
+const LEVELS: [LevelFilter; 5] =
+    [LevelFilter::ERROR, LevelFilter::WARN, LevelFilter::INFO, LevelFilter::DEBUG, LevelFilter::TRACE];
+
+/// Whether lines about callbacks are switched on for spans, whatever the log's level.
+static HAS_SPANS: AtomicBool = AtomicBool::new(false);
 
 /// Reads a level, as the configuration writes it.
 ///
@@ -52,38 +77,75 @@ pub(crate) fn set_level(level: LogLevel) -> Result<(), String> {
     changed.ok_or_else(|| "the log of this program is set up by another part of it; change it there".to_owned())
 }
 
+/// What is let through from this level on, which is from now on the one that is written.
 fn targets(level: LogLevel) -> Targets {
-    let level = match level {
-        LogLevel::Error => LevelFilter::ERROR,
-        LogLevel::Warn => LevelFilter::WARN,
-        LogLevel::Info => LevelFilter::INFO,
-        LogLevel::Debug => LevelFilter::DEBUG,
-        LogLevel::Trace => LevelFilter::TRACE,
-    };
+    WRITTEN.store(level as usize, Relaxed);
+    let level = LEVELS[level as usize];
     // What libraries have to say about single requests drowns what we have to say, and may quote headers and URLs.
     let libraries = level.min(LevelFilter::INFO);
     let targets = ["h2", "hyper", "hyper_util", "reqwest", "rustls", "warp"].map(|name| (name, libraries));
-    Targets::new().with_default(level).with_targets(targets)
+    let targets = Targets::new().with_default(level).with_targets(targets);
+    if !HAS_SPANS.load(Relaxed) {
+        return targets;
+    }
+    targets.with_targets(TARGETS.map(|(name, least)| (name, level.max(least.into()))))
 }
 
-/// Writes the log to standard error from now on. A second call changes nothing.
-pub(crate) fn start(section: &LogSection) {
+/// Whether the log says so, and not only a span.
+fn is_written(metadata: &Metadata<'_>) -> bool {
+    *metadata.level() <= LEVELS[WRITTEN.load(Relaxed).min(LEVELS.len() - 1)]
+}
+
+/// Writes the log to standard error from now on, and hands `spans` what spans are made of. A second call changes nothing.
+pub(crate) fn start(section: &LogSection, spans: Option<SpanLayer>) {
+    HAS_SPANS.store(spans.is_some(), Relaxed);
     let (filter, handle) = reload::Layer::new(targets(section.level));
     let subscriber = tracing_subscriber::registry().with(filter);
     // An error means that a log is set up already, by a test or by a program around this one: that one stays.
-    let started = match format(section) {
+    let started = match spans {
+        Some(spans) => write(subscriber.with(spans), format(section)),
+        None => write(subscriber, format(section)),
+    };
+    match started {
+        Ok(()) => _ = FILTER.set(handle),
+        Err(_) if HAS_SPANS.load(Relaxed) => {
+            warn!("no spans are exported: the log of this program is set up by another part of it");
+        }
+        Err(_) => {}
+    }
+}
+
+fn write<S>(subscriber: S, format: Format) -> Result<(), TryInitError>
+where
+    S: Subscriber + for<'a> LookupSpan<'a> + Send + Sync,
+{
+    let writer = || std::io::stderr.with_filter(is_written);
+    match format {
         Format::Human => {
             let is_terminal = std::io::stderr().is_terminal();
-            subscriber
-                .with(fmt::layer().with_writer(std::io::stderr).with_ansi(is_terminal).with_target(false))
-                .try_init()
+            let layer = layer().with_ansi(is_terminal).with_target(false);
+            subscriber.with(layer.with_writer(writer()).map_event_format(Written)).try_init()
         }
         Format::Json => {
-            let layer = fmt::layer().json().flatten_event(true).with_writer(std::io::stderr).with_target(true);
-            subscriber.with(layer).try_init()
+            let layer = layer().json().flatten_event(true).with_target(true);
+            subscriber.with(layer.with_writer(writer()).map_event_format(Written)).try_init()
         }
-    };
-    if started.is_ok() {
-        let _ = FILTER.set(handle);
+    }
+}
+
+/// Puts together what is written, and nothing else.
+struct Written<F>(F);
+
+impl<S, N, F> FormatEvent<S, N> for Written<F>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+    F: FormatEvent<S, N>,
+{
+    fn format_event(&self, cx: &FmtContext<'_, S, N>, writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        match is_written(event.metadata()) {
+            true => self.0.format_event(cx, writer, event),
+            false => Ok(()),
+        }
     }
 }

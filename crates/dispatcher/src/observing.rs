@@ -9,7 +9,7 @@ use dispatcher_journal::Journal;
 use dispatcher_observe::{Observer, Sources};
 use dispatcher_pipeline::Pipeline;
 
-use crate::reload::Running;
+use crate::{reload::Running, spans};
 
 /// Starts to answer there.
 ///
@@ -31,6 +31,7 @@ pub(crate) fn start(
         admin,
         deciders: Box::new(move || deciders.upgrade().map(|running| running.deciders().status()).unwrap_or_default()),
         reloads: Box::new(move || reloads.read()),
+        spans: Box::new(spans::counts),
         journal: journal.clone(),
         pipeline: pipeline.handle(),
     };

@@ -386,7 +386,7 @@ fn look(path: &Path, files: &[PathBuf]) -> u64 {
 fn needs_restart(started: &Config, config: &Config) -> Vec<String> {
     let of_start = |key: &String| {
         key.starts_with("journal.")
-            || ["admin.listen", "intake.listen", "log.format", "observe.listen"].contains(&key.as_str())
+            || ["admin.listen", "intake.listen", "log.format", "observe.listen", "observe.otlp"].contains(&key.as_str())
     };
     let mut keys: Vec<String> = config.changed_since(started).into_iter().filter(of_start).collect();
     let threads = intake_options(started).needs_restart(&intake_options(config));

@@ -1,6 +1,6 @@
 //! From the command line to an exit code.
 
-use std::{io::Write as _, path::Path, pin::pin, process::ExitCode};
+use std::{io::Write as _, path::Path, pin::pin, process::ExitCode, time::Duration};
 
 use clap::{CommandFactory as _, Parser as _};
 use dispatcher_config::Config;
@@ -16,14 +16,18 @@ use crate::{
         access::{self, Place},
         remote::Remote,
     },
-    listing, logging, owner, panics,
+    listing, logging, man, owner, panics,
     reload::{self, Source},
     screen, send,
     service::Service,
+    spans,
 };
 
 /// The configuration is wrong: `EX_CONFIG` of `sysexits.h`.
 pub(crate) const EX_CONFIG: u8 = 78;
+
+/// How long a stop goes on exporting spans after all else has ended.
+const LAST_SPANS: Duration = Duration::from_secs(2);
 
 /// Runs a dispatcher program with the bundled plugins and `plugins`: reads the command line, does what it says, and gives
 /// the exit code for `main` to return. Blocks until the program is to end; called once.
@@ -58,6 +62,7 @@ pub fn run(plugins: Plugins) -> ExitCode {
             clap_complete::generate(args.shell, &mut Cli::command(), program_name(), &mut script);
             print(&String::from_utf8_lossy(&script))
         }
+        Some(Verb::Man(args)) => manual(args.out.as_deref()),
         Some(Verb::Decode(args)) => args.run(),
         Some(Verb::Send(args)) => match send::send(&args, &registry) {
             Ok(true) => ExitCode::SUCCESS,
@@ -84,6 +89,19 @@ pub fn run(plugins: Plugins) -> ExitCode {
         Some(Verb::LogLevel(args)) => ask(args.asked(), &registry, |place| args.run(place)),
         Some(Verb::Journal(args)) => ask(args.asked(), &registry, |place| args.run(place)),
     }
+}
+
+/// Prints the page of the program, or writes all pages into a folder.
+fn manual(folder: Option<&Path>) -> ExitCode {
+    let pages = man::pages(Cli::command(), &program_name()).map_err(|err| err.to_string());
+    let written = pages.and_then(|pages| match folder {
+        Some(folder) => man::write_to(folder, &pages).map(|()| ExitCode::SUCCESS),
+        None => Ok(pages.first().map_or(ExitCode::FAILURE, |page| print(&page.text))),
+    });
+    written.unwrap_or_else(|message| {
+        complain(&message);
+        ExitCode::FAILURE
+    })
 }
 
 /// What this program is called: one with plugins of its own has a name of its own.
@@ -164,7 +182,14 @@ fn serve(path: &Path, registry: &Registry) -> ExitCode {
         Ok(config) => config,
         Err(code) => return code,
     };
-    logging::start(&config.log);
+    let spans = match spans::start(&config) {
+        Ok(spans) => spans,
+        Err(finding) => {
+            complain(&finding);
+            return ExitCode::FAILURE;
+        }
+    };
+    logging::start(&config.log, spans);
     if let Some(owner) = owner::other_than_root(&config.journal.path) {
         warn!(journal = %config.journal.path.display(), owner, "root runs this on the journal of another user, who cannot write to the files that are made now; run it as that user");
     }
@@ -178,6 +203,7 @@ fn serve(path: &Path, registry: &Registry) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    let mut last_spans = LAST_SPANS;
     let code = runtime.block_on(async {
         // Before anything is opened: a signal that comes early is not lost.
         let listening = Signals::new().and_then(|signals| Ok((signals, signal(SignalKind::hangup())?)));
@@ -231,10 +257,12 @@ fn serve(path: &Path, registry: &Registry) -> ExitCode {
                 warn!(signal, "stopped without waiting; what was acknowledged is in the journal");
                 // To drop what it holds is to wait for threads, of which one may wait for a disk that hangs.
                 std::mem::forget(drain);
+                last_spans = Duration::ZERO;
                 ExitCode::FAILURE
             }
         }
     });
+    spans::close(last_spans);
     // Whoever still reads a file of a disk that hangs keeps nobody from ending.
     runtime.shutdown_background();
     code
