@@ -219,6 +219,35 @@ async fn an_invalid_configuration_changes_nothing_and_says_why() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_sink_that_cannot_be_opened_is_down_and_keeps_nothing_else_from_going_on() {
+    let folder = TempDir::new().unwrap();
+    let sections = FORWARD.replace("events.jsonl", "mounted/events.jsonl");
+    let (process, tencent) = start(folder.path(), &sections);
+    assert!(process.stderr().contains("warning: dispatcher.toml:"), "{}", process.stderr());
+    assert!(process.stderr().contains("sinks.archive.path: the folder mounted does not exist"), "{}", process.stderr());
+    let check = run(folder.path(), &["check"]);
+    assert_eq!(check.status.code(), Some(78), "{}", String::from_utf8_lossy(&check.stderr));
+
+    tencent.change_attribute("group", 0).await;
+    // Others change while it is down; itself, it does not become another that is as bad.
+    let both = whole(&sections).replace("[\"a-token\"]", "[\"a-token\", \"b-token\"]");
+    fs::write(folder.path().join("dispatcher.toml"), &both).unwrap();
+    let warnings = reload(folder.path())["warnings"].to_string();
+    assert!(warnings.contains("the folder mounted does not exist"), "{warnings}");
+    let tencent = Tencent::new(process.url(), 1_400_000_001, Some("b-token"));
+    tencent.change_attribute("group", 1).await;
+    fs::write(folder.path().join("dispatcher.toml"), both.replace("mounted/", "absent/")).unwrap();
+    let refused = run(folder.path(), &["reload"]);
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(78), "{said}");
+    assert!(said.contains("sinks.archive.path: the folder absent does not exist"), "{said}");
+
+    fs::create_dir(folder.path().join("mounted")).unwrap();
+    tencent.change_attribute("group", 2).await;
+    wait_for_events(&folder.path().join("mounted/events.jsonl"), 3).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn signatures_stay_on_where_others_can_reach_it_until_a_restart() {
     let folder = TempDir::new().unwrap();
     let write = |listen: &str, signature: &str| {

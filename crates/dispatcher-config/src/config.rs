@@ -170,6 +170,11 @@ impl Config {
         keys.into_iter().filter(|key| new.get(*key) != old.get(*key)).cloned().collect()
     }
 
+    /// What keeps sinks that run from being opened for now.
+    pub fn for_now(&self) -> impl Iterator<Item = &Finding> {
+        self.sinks.iter().filter(|sink| sink.enabled).flat_map(|sink| &sink.for_now)
+    }
+
     /// The file that admin actions are written to, if there is to be one.
     #[must_use]
     pub fn audit_path(&self) -> Option<PathBuf> {
@@ -616,7 +621,7 @@ impl Reader<'_> {
         let path = root().key("observe").key("otlp");
         let read = crate::otlp::read(section);
         let read = read.map_err(|findings| {
-            for SettingError { path: below, message } in findings {
+            for SettingError { path: below, message, .. } in findings {
                 self.source.error(&below.iter().fold(path.clone(), |path, key| path.key(key)), message);
             }
         });

@@ -24,10 +24,8 @@ pub(crate) fn section<T: DeserializeOwned + JsonSchema>(
     table: Map<String, Value>,
 ) -> Option<T> {
     let decode = |section: &Value| {
-        serde_path_to_error::deserialize(section).map_err(|err| SettingError {
-            path: err.path().iter().map(ToString::to_string).collect(),
-            message: err.inner().to_string(),
-        })
+        serde_path_to_error::deserialize(section)
+            .map_err(|err| SettingError::at(err.path().iter().map(ToString::to_string).collect(), err.inner()))
     };
     decode_all(source, path, table, &schemars::schema_for!(T), &[], decode).value
 }

@@ -25,5 +25,5 @@ pub(crate) fn read(section: &OtlpSection) -> Result<OtlpOptions, Vec<SettingErro
 pub(crate) fn read(_: &OtlpSection) -> Result<OtlpOptions, Vec<SettingError>> {
     let message = "this program was built without it; leave this section out, or build it with `cargo build --release -p \
                    dispatcher --features otlp`";
-    Err(vec![SettingError { path: Vec::new(), message: message.to_owned() }])
+    Err(vec![SettingError::at(Vec::new(), message)])
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
 use crate::{
-    DecideSettings, Order, RunSettings,
+    DecideSettings, Finding, Order, RunSettings,
     decide::{DECIDE_KEYS, DecideKeys},
     decode::{self, suggest},
     fingerprint::fingerprint,
@@ -67,6 +67,9 @@ pub struct SinkInstance {
     pub run: RunSettings,
     /// Equal, within one run of the program, as long as the section and the files that it names are.
     pub fingerprint: u64,
+    /// What keeps it from being opened for now, as `dispatcher check` says; see
+    /// [`is_for_now`](dispatcher_core::SettingError::is_for_now).
+    pub for_now: Vec<Finding>,
 }
 
 /// The dispatcher's keys that only `[handlers.<name>]` takes.
@@ -216,7 +219,14 @@ pub(crate) fn sink(
     };
     let decode = |section: &Value| plugin.decode(section);
     let settings = decode::plugin(source, path, parts.plugin, &plugin.schema(), &parts.known, decode);
-    let settings = checked(source, path, settings, |settings| settings.check(cx));
+    let mut for_now = Vec::new();
+    let settings = checked(source, path, settings, |settings| {
+        let Err(errors) = settings.check(cx) else { return Ok(()) };
+        let (now, errors): (Vec<_>, Vec<_>) = errors.into_iter().partition(|err| err.is_for_now);
+        for_now = now;
+        if errors.is_empty() { Ok(()) } else { Err(errors) }
+    });
+    let for_now = for_now.into_iter().map(|err| source.for_now(&path.join(&err.path), err.message)).collect();
     let (keys, run) = (parts.keys?, parts.run?);
     debug_assert_eq!(keys.r#type, plugin_name);
     check_size(source, path, "batch", keys.batch, MAX_BATCH);
@@ -238,6 +248,7 @@ pub(crate) fn sink(
         settings,
         enabled,
         run: RunSettings { order: keys.order, rate: keys.rate, ..run },
+        for_now,
     })
 }
 
@@ -317,7 +328,7 @@ fn checked<S: ?Sized>(
     source: &mut Source,
     path: &KeyPath,
     settings: Option<Arc<S>>,
-    check: impl Fn(&S) -> Result<(), Vec<SettingError>>,
+    check: impl FnOnce(&S) -> Result<(), Vec<SettingError>>,
 ) -> Option<Arc<S>> {
     let settings = settings?;
     match check(&settings) {

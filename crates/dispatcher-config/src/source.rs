@@ -24,6 +24,7 @@ pub(crate) struct Source {
     expanded: HashMap<KeyPath, Vec<String>>,
     unspoken: Vec<String>,
     errors: Vec<Finding>,
+    for_now: Vec<Finding>,
     warnings: Vec<Finding>,
 }
 
@@ -34,8 +35,14 @@ impl Source {
         let breaks = text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
         let line_starts = std::iter::once(0).chain(breaks).collect();
         let places = Places { file: file.to_owned(), line_starts, positions: HashMap::new() };
-        let mut source =
-            Source { places, expanded: HashMap::new(), unspoken: Vec::new(), errors: vec![], warnings: vec![] };
+        let mut source = Source {
+            places,
+            expanded: HashMap::new(),
+            unspoken: Vec::new(),
+            errors: vec![],
+            for_now: vec![],
+            warnings: vec![],
+        };
         let (table, syntax_errors) = DeTable::parse_recoverable(text);
         for err in syntax_errors {
             let line = err.span().map_or_else(|| line_of_long_key(text), |span| source.places.line(span.start));
@@ -55,6 +62,13 @@ impl Source {
     pub(crate) fn error(&mut self, path: &KeyPath, message: impl Into<String>) {
         let finding = self.finding(path, message.into());
         self.errors.push(finding);
+    }
+
+    /// Something that keeps a sink from being opened for now. It is an error where there are others.
+    pub(crate) fn for_now(&mut self, path: &KeyPath, message: impl Into<String>) -> Finding {
+        let finding = self.finding(path, message.into());
+        self.for_now.push(finding.clone());
+        finding
     }
 
     /// Something that is likely not meant.
@@ -97,6 +111,9 @@ impl Source {
 
     /// All of it, in the order of lines, and where each key stands.
     pub(crate) fn into_findings(mut self) -> (Findings, Places) {
+        if !self.errors.is_empty() {
+            self.errors.append(&mut self.for_now);
+        }
         self.errors.sort_by_key(|finding| finding.line);
         self.warnings.sort_by_key(|finding| finding.line);
         (Findings { errors: self.errors, warnings: self.warnings }, self.places)

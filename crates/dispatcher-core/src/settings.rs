@@ -47,12 +47,27 @@ pub struct SettingError {
     pub path: Vec<String>,
     /// What is wrong; what to write instead. Lower case, without a full stop at the end.
     pub message: String,
+    /// Whether it is about what is there at the moment – a folder that is not mounted – rather than about what is written.
+    /// `dispatcher check` fails over either. A dispatcher that starts with a sink of which only this is wrong says so and goes
+    /// on, and the sink is down until it can be opened; a reload refuses it in a sink that is new or another, and nowhere else.
+    /// Of a handler it is like any other error.
+    pub is_for_now: bool,
 }
 
 impl SettingError {
     /// A finding about the setting `key` of the section's own level.
     pub fn new(key: &str, message: impl fmt::Display) -> SettingError {
-        SettingError { path: vec![key.to_owned()], message: message.to_string() }
+        SettingError::at(vec![key.to_owned()], message)
+    }
+
+    /// A finding about the setting that `path` leads to.
+    pub fn at(path: Vec<String>, message: impl fmt::Display) -> SettingError {
+        SettingError { path, message: message.to_string(), is_for_now: false }
+    }
+
+    /// The same about something that [is so for now](SettingError::is_for_now).
+    pub fn for_now(key: &str, message: impl fmt::Display) -> SettingError {
+        SettingError { is_for_now: true, ..SettingError::new(key, message) }
     }
 }
 
@@ -66,7 +81,7 @@ impl fmt::Display for SettingError {
 pub(crate) fn decode<C: DeserializeOwned>(section: &Value) -> Result<C, SettingError> {
     serde_path_to_error::deserialize(section).map_err(|err| {
         let path = err.path().iter().filter(|segment| !matches!(segment, serde_path_to_error::Segment::Unknown));
-        SettingError { path: path.map(ToString::to_string).collect(), message: err.inner().to_string() }
+        SettingError::at(path.map(ToString::to_string).collect(), err.inner())
     })
 }
 

@@ -23,7 +23,7 @@ pub fn read_headers(section: &BTreeMap<String, Secret>, plugin: &str, findings: 
             Ok((header, value)) => {
                 headers.insert(header, value);
             }
-            Err(message) => findings.push(SettingError { path: vec!["headers".to_owned(), name.clone()], message }),
+            Err(message) => findings.push(SettingError::at(vec!["headers".to_owned(), name.clone()], message)),
         }
     }
     headers

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use dispatcher_config::{Config, Finding, Findings, contents_of};
+use dispatcher_config::{Config, Finding, Findings, SinkInstance, contents_of};
 use dispatcher_control::{Admission, Audit, Cause, Live, NotReloaded, Operations, Reloaded, Steering};
 use dispatcher_core::{Registry, TimeSpan, Timestamp};
 use dispatcher_decider::Deciders;
@@ -190,7 +190,7 @@ impl Running {
             configuration: config.sha256.clone(),
             settings: config.changed_since(&before.config),
             needs_restart: needs_restart(started, &config),
-            warnings: config.warnings.iter().map(ToString::to_string).collect(),
+            warnings: config.warnings.iter().chain(config.for_now()).map(ToString::to_string).collect(),
             ..Reloaded::default()
         };
         reloaded.settings.retain(|key| !reloaded.needs_restart.contains(key));
@@ -204,6 +204,7 @@ impl Running {
             config.admin_tls = before.config.admin_tls.clone();
         }
         config.check_signatures().map_err(ReloadError::Invalid)?;
+        check_new_sinks(&before.config, &config).map_err(ReloadError::Invalid)?;
         let within = config.intake.answer_within.get();
         let failed = |what: &str, err: &dyn fmt::Display| ReloadError::Failed(format!("{what}: {err}"));
         let stopping = || ReloadError::Failed("the dispatcher is stopping".to_owned());
@@ -380,6 +381,16 @@ impl Steering for Running {
 
 fn look(path: &Path, files: &[PathBuf]) -> u64 {
     contents_of(std::iter::once(path).chain(files.iter().map(PathBuf::as_path)))
+}
+
+/// Whether the sinks that are to be opened can be. One that stays as it is may be down: that keeps nobody from changing others.
+fn check_new_sinks(before: &Config, config: &Config) -> Result<(), Findings> {
+    let stays = |sink: &SinkInstance| {
+        before.sinks.iter().any(|old| old.enabled && (&old.name, old.fingerprint) == (&sink.name, sink.fingerprint))
+    };
+    let news = config.sinks.iter().filter(|sink| sink.enabled && !stays(sink));
+    let errors: Vec<_> = news.flat_map(|sink| sink.for_now.clone()).collect();
+    if errors.is_empty() { Ok(()) } else { Err(Findings { errors, warnings: Vec::new() }) }
 }
 
 /// The keys that are others than at the start, and count only after the next.

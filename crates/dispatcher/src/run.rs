@@ -154,6 +154,10 @@ pub fn registry(plugins: Plugins) -> Result<Registry, Vec<RegistryError>> {
 
 fn check(path: &Path, registry: &Registry) -> ExitCode {
     match load(path, registry) {
+        Ok(config) if config.for_now().next().is_some() => {
+            config.for_now().for_each(|finding| complain(finding));
+            ExitCode::from(EX_CONFIG)
+        }
         Ok(config) => {
             let (handlers, sinks) = (config.handlers.len(), config.sinks.len());
             print(&format!("{}: fine ({handlers} handlers, {sinks} sinks)\n", path.display()))
@@ -182,6 +186,9 @@ fn serve(path: &Path, registry: &Registry) -> ExitCode {
         Ok(config) => config,
         Err(code) => return code,
     };
+    for finding in config.for_now() {
+        complain(&format!("warning: {finding}; until then the sink is down, and what is for it waits"));
+    }
     let spans = match spans::start(&config) {
         Ok(spans) => spans,
         Err(finding) => {

@@ -86,7 +86,7 @@ impl HandlerConfig for LoopGuardConfig {
         for (idx, account) in self.accounts.iter().enumerate() {
             if let Err(message) = Sender::read(account) {
                 let path = vec!["accounts".to_owned(), format!("[{idx}]")];
-                findings.push(SettingError { path, message: message.to_owned() });
+                findings.push(SettingError::at(path, message));
             }
         }
         if findings.is_empty() { Ok(()) } else { Err(findings) }

@@ -240,7 +240,7 @@ fn is_code_of_a_message(code: u32) -> bool {
 }
 
 fn at(key: &str, idx: usize, message: String) -> SettingError {
-    SettingError { path: vec![key.to_owned(), format!("[{idx}]")], message }
+    SettingError::at(vec![key.to_owned(), format!("[{idx}]")], message)
 }
 
 /// The last line of what `regex` says, which is what is wrong; those before it draw where.

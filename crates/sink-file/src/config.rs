@@ -76,8 +76,14 @@ impl SinkConfig for FileConfig {
 
     fn check(&self, cx: &CheckContext) -> Result<(), Vec<SettingError>> {
         let mut findings = Vec::new();
-        if let Err(message) = check_path(&self.path, cx) {
-            findings.push(SettingError::new("path", message));
+        match check_path(&self.path, cx) {
+            Err(message) => findings.push(SettingError::new("path", message)),
+            Ok(template) if !cx.is_elsewhere() => {
+                findings.extend(
+                    check_places(&self.path, &template, cx).err().map(|now| SettingError::for_now("path", now)),
+                );
+            }
+            Ok(_) => {}
         }
         if self.rotate_size.bytes() == 0 {
             findings
@@ -104,7 +110,8 @@ impl SinkConfig for FileConfig {
     }
 }
 
-fn check_path(text: &str, cx: &CheckContext) -> Result<(), String> {
+/// What is written, whatever is there.
+fn check_path(text: &str, cx: &CheckContext) -> Result<Template, String> {
     if text.is_empty() {
         return Err("is empty; write the path of a file".to_owned());
     }
@@ -118,9 +125,12 @@ fn check_path(text: &str, cx: &CheckContext) -> Result<(), String> {
     if !["", ".{n}", ".{n}.{gz}"].iter().all(|ending| cx.claim_file(Path::new(&format!("{text}{ending}")))) {
         return Err(format!("{text} is written by something else of this configuration already; choose another"));
     }
-    if cx.is_elsewhere() {
-        return Ok(());
-    }
+    Ok(template)
+}
+
+/// What is there.
+fn check_places(text: &str, template: &Template, cx: &CheckContext) -> Result<(), String> {
+    let path = Path::new(text);
     let folder = template.base();
     if !cx.folder_will_exist(folder) {
         return Err(format!("the folder {} does not exist; create it, or choose another", folder.display()));

@@ -128,7 +128,7 @@ impl HttpConfig {
                 Ok(key) => keys.push(key),
                 Err(message) => {
                     let path = vec!["webhook_secrets".to_owned(), format!("[{idx}]")];
-                    findings.push(SettingError { path, message: message.to_owned() });
+                    findings.push(SettingError::at(path, message));
                 }
             }
         }
