@@ -183,23 +183,35 @@ impl Connection {
         .await
     }
 
-    /// Keeps the limits: called by the worker at each look.
-    pub(crate) fn look(&self, limits: &Limits) {
+    /// Keeps the limits: called by the worker at each look. Whether it is to be closed for one of them.
+    pub(crate) fn look(&self, limits: &Limits) -> bool {
+        match self.judge(limits) {
+            Verdict::Fine => false,
+            Verdict::AnswerDue => {
+                self.wake();
+                false
+            }
+            Verdict::Close(_) => true,
+        }
+    }
+
+    /// Closes it, if that is still due.
+    pub(crate) fn close_if_due(&self, limits: &Limits) {
+        if let Verdict::Close(outcome) = self.judge(limits) {
+            self.worker.tally.count(outcome);
+            debug!(peer = %self.peer, reason = outcome.name(), "connection closed");
+            self.order(Order::Close);
+        }
+    }
+
+    fn judge(&self, limits: &Limits) -> Verdict {
         if self.has_order(Order::Close) {
-            return;
+            return Verdict::Fine;
         }
         // Who dawdles does not hold up a drain; but a callback may be right behind the hello of who is new.
         let hurried = Limits { head: limits.head.min(LAST_HELLO), idle: limits.idle.min(LAST_HELLO), ..*limits };
         let limits = if self.has_order(Order::Finish) { &hurried } else { limits };
-        match self.clock.look(self.worker.now(), limits) {
-            Verdict::Fine => {}
-            Verdict::AnswerDue => self.wake(),
-            Verdict::Close(outcome) => {
-                self.worker.tally.count(outcome);
-                debug!(peer = %self.peer, reason = outcome.name(), "connection closed");
-                self.order(Order::Close);
-            }
-        }
+        self.clock.look(self.worker.now(), limits)
     }
 
     pub(crate) fn order(&self, order: Order) {

@@ -18,6 +18,7 @@ use dispatcher_journal::{Journal, Port};
 use tokio::{
     runtime::Runtime,
     sync::{Notify, mpsc},
+    task::yield_now,
     time::{MissedTickBehavior, interval, timeout},
 };
 use tracing::debug;
@@ -66,6 +67,10 @@ impl Steady {
             && !self.works.swap(true, Relaxed)
     }
 }
+
+/// How many connections are opened or closed before whoever else has something to do gets a turn: a thousand that come or run out
+/// of time at once would hold up callbacks for many milliseconds.
+const AT_ONCE: u64 = 16;
 
 /// A callback that is being answered.
 pub(crate) struct InFlight<'w>(&'w AtomicUsize);
@@ -134,6 +139,9 @@ impl Worker {
             while let Some(accepted) = accepted.recv().await {
                 self.open(next_id, accepted);
                 next_id += 1;
+                if next_id.is_multiple_of(AT_ONCE) {
+                    yield_now().await;
+                }
             }
             let n_cut = self.drain(drain_within()).await;
             look.abort();
@@ -238,7 +246,14 @@ impl Worker {
             let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
             self.now.store(now, Relaxed);
             self.tally.round.begin();
-            self.connections().values().for_each(|connection| connection.look(&limits));
+            let due: Vec<_> =
+                self.connections().values().filter(|connection| connection.look(&limits)).cloned().collect();
+            for (n, connection) in (1..).zip(due) {
+                connection.close_if_due(&limits);
+                if u64::is_multiple_of(n, AT_ONCE) {
+                    yield_now().await;
+                }
+            }
         }
     }
 
