@@ -2,10 +2,11 @@
 
 use std::{
     fs::{self, File},
-    io::{BufRead as _, BufReader, Read as _},
+    io::{BufRead as _, BufReader},
     os::unix::process::ExitStatusExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, Mutex, PoisonError},
     thread,
 };
 
@@ -15,6 +16,7 @@ use crate::PATIENCE;
 pub struct Process {
     child: Child,
     url: String,
+    stdout: Arc<Mutex<String>>,
     stderr: PathBuf,
 }
 
@@ -45,21 +47,34 @@ impl Process {
         command.envs(environment.iter().copied());
         let mut child = command.spawn().unwrap_or_else(|err| panic!("{}: {err}", program.as_ref().display()));
         let mut stdout = BufReader::new(child.stdout.take().expect("it is piped"));
-        let mut line = String::new();
+        let mut said = String::new();
         let url = loop {
-            line.clear();
-            let n = stdout.read_line(&mut line).unwrap_or(0);
-            if n == 0 {
+            let begun = said.len();
+            if stdout.read_line(&mut said).unwrap_or(0) == 0 {
                 let said = fs::read_to_string(&stderr).unwrap_or_default();
                 panic!("the dispatcher ended with {:?} and said:\n{said}", child.wait());
             }
-            if let Some(url) = line.split_whitespace().find(|word| word.starts_with("http://")) {
+            if let Some(url) = said[begun..].split_whitespace().find(|word| word.starts_with("http://")) {
                 break url.trim_end_matches(',').to_owned();
             }
         };
         // Read on, so that it never waits for a reader.
-        thread::spawn(move || stdout.read_to_end(&mut Vec::new()));
-        Process { child, url, stderr }
+        let said = Arc::new(Mutex::new(said));
+        let more = said.clone();
+        thread::spawn(move || {
+            let mut line = String::new();
+            while stdout.read_line(&mut line).is_ok_and(|n| n > 0) {
+                more.lock().unwrap_or_else(PoisonError::into_inner).push_str(&line);
+                line.clear();
+            }
+        });
+        Process { child, url, stdout: said, stderr }
+    }
+
+    /// What it has said on standard output so far.
+    #[must_use]
+    pub fn stdout(&self) -> String {
+        self.stdout.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Its callback URL.
