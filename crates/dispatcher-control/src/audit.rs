@@ -15,7 +15,7 @@ use std::{
 use dispatcher_core::Timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
-use tracing::{error, info, warn};
+use tracing::{error, field::display, info, warn};
 
 use crate::{Answer, Asker, Gone, Moment, NotReloaded, Operations, Reloaded, Request};
 
@@ -288,7 +288,8 @@ impl Watched<'_> {
     fn record(&self, result: &str, n: Option<u64>, why: Option<&str>) {
         let (actor, action, request) = (self.actor, self.action.as_str(), &self.request_as_told);
         let why = why.map(shortened);
-        info!(%actor, action, %request, result, n, why, "admin");
+        let shown = (!request.is_null()).then(|| display(request));
+        info!(%actor, action, request = shown, result, n, why, "admin");
         let time = Timestamp::now().into();
         let reload = self.reload.as_ref();
         self.audit.write(&Line { time, actor, action, request, result, n, why: why.as_deref(), reload });

@@ -113,18 +113,45 @@ fn accept(socket: &Socket, stopped: &UnixStream, shared: &Arc<Shared>, operation
         // A listener's mode is not inherited on Linux, and elsewhere it is.
         let Some(actor) = peer(&stream).filter(|_| stream.set_nonblocking(false).is_ok()) else { continue };
         let Some(connection) = shared.enter(stream) else { continue };
-        let (shared, operations, audit) = (Arc::clone(shared), operations.renewed(), audit.clone());
+        let its = Its { shared: Arc::clone(shared), connection: Arc::clone(&connection) };
+        let (operations, audit) = (operations.renewed(), audit.clone());
         let spawned = thread::Builder::new().name("control".to_owned()).spawn(move || {
-            converse(&connection, &shared, |request, asker| audit.answer(actor, &operations, request, asker));
-            shared.leave(&connection);
+            converse(&its.connection, &its.shared, |request, asker| audit.answer(actor, &operations, request, asker));
         });
         match spawned {
             Ok(thread) => threads.push(thread),
-            Err(err) => warn!(%err, "the control socket got no thread"),
+            Err(err) => {
+                warn!(%err, "the control socket got no thread, and answers nobody who asks now");
+                turn_away(
+                    &connection.stream,
+                    "the system gives the dispatcher no thread to answer with; try again later",
+                );
+            }
         }
     }
     for thread in threads {
         let _ = thread.join();
+    }
+}
+
+/// Says why nobody answers, as far as that goes without waiting.
+fn turn_away(stream: &UnixStream, why: &str) {
+    if let Ok(line) = answer_line(&Answer::Failed(why.to_owned())) {
+        // So short a line fits into what the system keeps for a new connection.
+        let _ = stream.set_nonblocking(true).and_then(|()| (&*stream).write_all(&line));
+    }
+}
+
+/// A connection's place among those that are open. Dropped with its thread, or without one where the system gives none: whoever
+/// asks is then left waiting by nobody.
+struct Its {
+    shared: Arc<Shared>,
+    connection: Arc<Connection>,
+}
+
+impl Drop for Its {
+    fn drop(&mut self) {
+        self.shared.leave(&self.connection);
     }
 }
 
@@ -226,10 +253,7 @@ impl Shared {
                 }
                 None => {
                     let busy = "the dispatcher answers as many as it does at once; try again later";
-                    if let Ok(line) = answer_line(&Answer::Failed(busy.to_owned())) {
-                        // So short a line fits into what the system keeps for a new connection.
-                        let _ = stream.set_nonblocking(true).and_then(|()| (&stream).write_all(&line));
-                    }
+                    turn_away(&stream, busy);
                     return None;
                 }
             }
