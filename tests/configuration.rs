@@ -323,3 +323,21 @@ fn deciders_are_told_what_they_take() {
         include_str!("configuration/deciders.txt"),
     );
 }
+
+#[test]
+fn the_environment_names_the_configuration_where_the_command_line_does_not() {
+    let folder = TempDir::new().unwrap();
+    for name in ["of-environment", "of-command-line"] {
+        fs::write(folder.path().join(name), "[intake]\nlisten = \"127.0.0.1:0\"\n").unwrap();
+    }
+    for (args, file) in [
+        (&[][..], "of-environment"),
+        (&["check"], "of-environment"),
+        (&["check", "--config", "of-command-line"], "of-command-line"),
+    ] {
+        let mut command = Command::new(DISPATCHER);
+        let output = command.args(args).current_dir(folder.path()).env("DISPATCHER_CONFIG", "of-environment").output();
+        let said = String::from_utf8(output.unwrap().stderr).unwrap();
+        assert!(said.starts_with(&format!("{file}: no app is configured")), "{args:?}: {said}");
+    }
+}

@@ -29,9 +29,9 @@ use crate::{
     version,
     subcommand_negates_reqs = true,
     args_conflicts_with_subcommands = true,
-    after_help = "Environment: DISPATCHER_ADMIN_URL and DISPATCHER_ADMIN_TOKEN: the dispatcher that is asked and steered, at its \
-                  [admin] listen, instead of the one of --config; DISPATCHER_ADMIN_CA: the file with the certificates that \
-                  are trusted there.\n\n\
+    after_help = "Environment: DISPATCHER_CONFIG: the configuration, where --config names none; DISPATCHER_ADMIN_URL and \
+                  DISPATCHER_ADMIN_TOKEN: the dispatcher that is asked and steered, at its [admin] listen, instead of the \
+                  one of --config; DISPATCHER_ADMIN_CA: the file with the certificates that are trusted there.\n\n\
                   Exit codes: 0 done; 1 failed; 2 wrong usage; 78 the configuration is wrong."
 )]
 pub(crate) struct Cli {
@@ -44,7 +44,13 @@ pub(crate) struct Cli {
 #[derive(Debug, Args)]
 pub(crate) struct ConfigFile {
     /// The configuration
-    #[arg(long, value_name = "FILE", default_value = "dispatcher.toml")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "DISPATCHER_CONFIG",
+        hide_env_values = true,
+        default_value = "dispatcher.toml"
+    )]
     pub(crate) config: PathBuf,
 }
 
