@@ -4,11 +4,13 @@
 
 use std::{
     collections::HashMap,
+    future::poll_fn,
     net::{SocketAddr, TcpStream},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
+    task::Poll,
     time::{Duration, Instant},
 };
 
@@ -70,7 +72,7 @@ impl Steady {
 
 /// How many connections are opened or closed before whoever else has something to do gets a turn: a thousand that come or run out
 /// of time at once would hold up callbacks for many milliseconds.
-const AT_ONCE: u64 = 16;
+const AT_ONCE: usize = 16;
 
 /// A callback that is being answered.
 pub(crate) struct InFlight<'w>(&'w AtomicUsize);
@@ -139,7 +141,7 @@ impl Worker {
             while let Some(accepted) = accepted.recv().await {
                 self.open(next_id, accepted);
                 next_id += 1;
-                if next_id.is_multiple_of(AT_ONCE) {
+                if next_id.is_multiple_of(AT_ONCE as u64) {
                     yield_now().await;
                 }
             }
@@ -235,25 +237,33 @@ impl Worker {
 
     async fn keep_looking(&self) {
         let (mut every, mut ticks) = (Duration::ZERO, interval(Duration::from_millis(1)));
+        let (mut limits, mut due) = (self.rules.load().limits, Vec::new());
         loop {
-            ticks.tick().await;
-            let limits = self.rules.load().limits;
-            if every != limits.look_every() {
-                every = limits.look_every();
-                ticks = interval(every);
-                ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            }
-            let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-            self.now.store(now, Relaxed);
-            self.tally.round.begin();
-            let due: Vec<_> =
-                self.connections().values().filter(|connection| connection.look(&limits)).cloned().collect();
-            for (n, connection) in (1..).zip(due) {
-                connection.close_if_due(&limits);
-                if u64::is_multiple_of(n, AT_ONCE) {
-                    yield_now().await;
+            // Between those that are closed, too: the time to answer in is kept by looking.
+            let is_time = match due.is_empty() {
+                true => {
+                    ticks.tick().await;
+                    true
                 }
+                false => {
+                    yield_now().await;
+                    poll_fn(|cx| Poll::Ready(ticks.poll_tick(cx).is_ready())).await
+                }
+            };
+            if is_time {
+                limits = self.rules.load().limits;
+                if every != limits.look_every() {
+                    every = limits.look_every();
+                    ticks = interval(every);
+                    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+                }
+                let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+                self.now.store(now, Relaxed);
+                self.tally.round.begin();
+                due = self.connections().values().filter(|connection| connection.look(&limits)).cloned().collect();
             }
+            let rest = due.len().saturating_sub(AT_ONCE);
+            due.drain(rest..).for_each(|connection| connection.close_if_due(&limits));
         }
     }
 
