@@ -158,15 +158,10 @@ impl Connection {
     /// The same one, of which nothing but a proxy's header has come, as that of the client named there, if one is.
     pub(crate) fn coming_from(&self, client: Option<SocketAddr>) -> Connection {
         Connection {
-            worker: self.worker.clone(),
-            peer: client.unwrap_or(self.peer),
             is_unnamed: client.is_none(),
             clock: self.clock.so_far(),
             order: AtomicU8::new(self.order.load(Relaxed)),
-            is_new: AtomicBool::new(true),
-            unread: AtomicBool::new(false),
-            waker: OnceLock::new(),
-            shown: OnceLock::new(),
+            ..Connection::new(self.worker.clone(), client.unwrap_or(self.peer))
         }
     }
 
@@ -242,7 +237,7 @@ pub(crate) async fn serve(mut stream: TcpStream, mut connection: Arc<Connection>
     }
     let stream = match &rules.tls {
         None => Stream::Plain(stream),
-        Some(tls) => match shake_hands(tls, stream, &connection).await {
+        Some(tls) => match shake_hands(tls, stream, &connection, &rules).await {
             Some(stream) => stream,
             None => return drop(place),
         },
@@ -281,15 +276,20 @@ pub(crate) async fn serve(mut stream: TcpStream, mut connection: Arc<Connection>
     drop(place);
 }
 
-/// The TLS handshake. It has as long as a head has.
-async fn shake_hands(tls: &TlsAcceptor, stream: TcpStream, connection: &Connection) -> Option<Stream> {
+/// The TLS handshake, by these rules. It has as long as a head has.
+async fn shake_hands(
+    tls: &TlsAcceptor,
+    stream: TcpStream,
+    connection: &Connection,
+    rules: &Arc<Rules>,
+) -> Option<Stream> {
     match connection.unless_closed(tls.accept(stream)).await? {
         Ok(stream) => {
             let shown =
                 connection.shown.get_or_init(|| stream.get_ref().1.peer_certificates().unwrap_or_default().to_vec());
-            // Whoever replaced the rules meanwhile did not know yet what it shows.
+            // Whoever replaced the rules meanwhile did not know yet what it shows; to judge takes as long as a handshake.
             let now = connection.worker.rules();
-            if now.options.tls.as_ref().is_some_and(|tls| !tls.lets_in(shown)) {
+            if !Arc::ptr_eq(rules, &now) && now.options.tls.as_ref().is_some_and(|tls| !tls.lets_in(shown)) {
                 connection.worker.tally.count(Outcome::TlsFailed);
                 debug!(peer = %connection.peer, "its certificate is not taken any more");
                 return None;
