@@ -1,10 +1,8 @@
 //! The sending side of Tencent Cloud Chat.
 
-use std::{
-    sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::time::{SystemTime, UNIX_EPOCH};
 
+use dispatcher_http::{Roots, client_tls};
 use serde_json::Value;
 
 /// Sends callbacks to one callback URL, as one app.
@@ -105,13 +103,8 @@ impl Tencent {
 }
 
 /// A client for plain HTTP.
-fn client() -> Result<reqwest::Client, Box<dyn std::error::Error>> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let tls = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(rustls::RootCertStore::empty())
-        .with_no_client_auth();
-    Ok(reqwest::Client::builder().no_proxy().tls_backend_preconfigured(tls).build()?)
+fn client() -> Result<reqwest::Client, Box<dyn std::error::Error + Send + Sync>> {
+    Ok(reqwest::Client::builder().no_proxy().tls_backend_preconfigured(client_tls(Roots::Nobody)?).build()?)
 }
 
 /// The body of a group-attribute callback about `group`, told apart from others by `nth`.
