@@ -13,6 +13,7 @@ use std::{
 
 use dispatcher_decider::Deciders;
 use dispatcher_journal::Journal;
+use rustix::net::sockopt::set_socket_send_buffer_size;
 use tokio::{
     runtime::{Builder, Runtime},
     sync::{mpsc, oneshot},
@@ -34,6 +35,11 @@ const LONGEST_DRAIN: Duration = Duration::from_secs(365 * 24 * 3600);
 /// How many connections may wait to be accepted, unless the system allows fewer (`net.core.somaxconn`). The standard library
 /// asks for 128: a burst of more, as after an outage, would be let down for a second and longer.
 const QUEUE: i32 = 4096;
+
+/// What the kernel keeps of the replies that a peer has not taken yet: room for the longest there is, a message of Tencent's
+/// rewritten. Linux keeps twice that. Left alone it would keep megabytes for every peer that asks on and reads nothing, and
+/// who does that would be noticed only after thousands of callbacks.
+const UNREAD_BYTES: usize = 16 << 10;
 
 /// A running intake. Dropped without [`drain`](Intake::drain), it stops accepting and cuts its connections, without
 /// waiting for any.
@@ -75,6 +81,8 @@ impl Intake {
         let local_addr = listener.local_addr()?;
         listener.set_nonblocking(true)?;
         rustix::net::listen(&listener, QUEUE).map_err(io::Error::from)?;
+        // What is accepted inherits it.
+        set_socket_send_buffer_size(&listener, UNREAD_BYTES).map_err(io::Error::from)?;
         let n_threads = options.threads.max(1);
         let (places, tls) = (Arc::new(Places::new(&options)), options.tls.clone());
         let rules = Rules::new(options, apps, commands, deciders, n_threads)?;

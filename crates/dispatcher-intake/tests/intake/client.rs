@@ -30,11 +30,23 @@ pub(crate) struct Reply {
 
 impl Client {
     pub(crate) fn connect(address: SocketAddr) -> Client {
-        let stream = TcpStream::connect(address).unwrap();
+        Client::over(TcpStream::connect(address).unwrap())
+    }
+
+    fn over(stream: TcpStream) -> Client {
         stream.set_read_timeout(Some(FOR_EVER)).unwrap();
         stream.set_nodelay(true).unwrap();
         let socket = stream.try_clone().unwrap();
         Client { stream: Box::new(stream), socket, read: Vec::new() }
+    }
+
+    /// The same, of a peer whose system has room for very little of what it does not read.
+    pub(crate) fn connect_cramped(address: SocketAddr) -> Client {
+        use rustix::net::{AddressFamily, SocketType, connect, socket, sockopt::set_socket_recv_buffer_size};
+        let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        set_socket_recv_buffer_size(&socket, 1).unwrap();
+        connect(&socket, &address).unwrap();
+        Client::over(socket.into())
     }
 
     /// The same over TLS. The handshake comes with the first bytes that are sent.
