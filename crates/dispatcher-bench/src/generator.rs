@@ -13,6 +13,7 @@ use memchr::memmem;
 use mio::{Events, Interest, Poll, Token, net::TcpStream};
 
 use crate::{
+    calm::Slices,
     load::Span,
     request::Request,
     traffic::{Part, turns},
@@ -60,6 +61,8 @@ pub(crate) struct Answers {
 pub(crate) struct PartAnswers {
     /// Of those that got an OK, in nanoseconds.
     pub(crate) waits: Histogram<u64>,
+    /// The same of what was due in calm slices, at a fixed rate that the server is meant to keep up with.
+    pub(crate) calm_waits: Histogram<u64>,
     /// From when a request was due.
     pub(crate) longest: Duration,
     /// How many are not what this part ought to get, and the first of them.
@@ -121,6 +124,7 @@ impl Generator {
         let mut n_requests = ((span.seconds * rate) as u64).min(span.requests);
         let (mut n_sent, mut n_answered, mut n_kept_waiting) = (0, 0, 0);
         let began = Instant::now();
+        let mut slices = (!self.too_much).then(|| Slices::begin(began)).transpose()?;
         let due_at = |nth: u64| began + Duration::from_secs_f64(nth as f64 / rate);
         let n_due_at = |now: Instant| ((now - began).as_secs_f64() * rate) as u64 + 1;
         let mut heard_at = began;
@@ -151,10 +155,20 @@ impl Generator {
                 n_kept_waiting = n_due_at(now).min(n_requests); // Up to now there was no connection for what was due.
             }
             for idx in answered.drain(..) {
-                answers.count(&self.connections[idx], now);
+                let connection = &self.connections[idx];
+                answers.count(connection, now);
+                if let Some(slices) = &mut slices {
+                    slices.count(connection.part, connection.due, connection.wait(now));
+                }
                 idle.push_back(idx);
                 n_answered += 1;
             }
+            if let Some(slices) = &mut slices {
+                slices.look(now)?;
+            }
+        }
+        for (part, nanos) in slices.iter().flat_map(Slices::calm) {
+            answers.parts[part].calm_waits.saturating_record(nanos);
         }
         Ok(answers)
     }
@@ -204,8 +218,14 @@ impl Requests {
 
 impl Answers {
     fn none(n_parts: usize) -> Self {
-        let none =
-            || PartAnswers { waits: no_waits(), longest: Duration::ZERO, unexpected: 0, refused: 0, example: None };
+        let none = || PartAnswers {
+            waits: no_waits(),
+            calm_waits: no_waits(),
+            longest: Duration::ZERO,
+            unexpected: 0,
+            refused: 0,
+            example: None,
+        };
         Self { parts: (0..n_parts).map(|_| none()).collect() }
     }
 
@@ -227,7 +247,7 @@ impl Answers {
             part.refused += 1;
             return;
         }
-        part.waits.saturating_record((now - connection.waits_since).as_nanos() as u64);
+        part.waits.saturating_record(connection.wait(now));
     }
 
     fn look(&mut self, part: usize, body: &[u8], expected: Option<&str>) {
@@ -278,6 +298,11 @@ impl Connection {
                 Ok(())
             }
         }
+    }
+
+    /// How long its request has waited, in nanoseconds.
+    fn wait(&self, now: Instant) -> u64 {
+        (now - self.waits_since).as_nanos() as u64
     }
 
     /// Reads once, which is enough: the poll is edge-triggered, and whatever arrives later wakes it again. Says whether

@@ -86,6 +86,9 @@ pub(crate) struct PartLoad {
     pub(crate) requests: u64,
     pub(crate) p50_us: f64,
     pub(crate) p99_us: f64,
+    /// Of so many answers, those to what was due in calm slices, at a fixed rate that is not too much.
+    pub(crate) calm_requests: u64,
+    pub(crate) calm_p99_us: f64,
     /// At a fixed rate, the longest time from when a request was due, the generator's own delay in sending it included.
     pub(crate) longest_us: f64,
     /// Answers that are not what this part ought to get.
@@ -124,6 +127,8 @@ fn load(answers: &Answers, seconds: f64, cpu: Duration) -> Load {
         requests: part.waits.len(),
         p50_us: us(part.waits.value_at_quantile(0.5)),
         p99_us: us(part.waits.value_at_quantile(0.99)),
+        calm_requests: part.calm_waits.len(),
+        calm_p99_us: us(part.calm_waits.value_at_quantile(0.99)),
         longest_us: part.longest.as_secs_f64() * 1e6,
         unexpected: part.unexpected,
         refused: part.refused,

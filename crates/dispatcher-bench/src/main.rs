@@ -5,6 +5,7 @@
 mod account;
 mod archive;
 mod backlog;
+mod calm;
 mod cli;
 mod closing;
 mod configuration;

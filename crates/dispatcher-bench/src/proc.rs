@@ -43,6 +43,16 @@ pub(crate) fn all_cpu() -> Result<Duration> {
     busy_ticks(&stat).map(|ticks| Duration::from_millis(10 * ticks)).context("/proc/stat: not understood")
 }
 
+/// What the host of this machine has taken of its cores so far.
+pub(crate) fn stolen() -> Result<Duration> {
+    let stat = fs::read_to_string("/proc/stat").context("/proc/stat")?;
+    stolen_ticks(&stat).map(|ticks| Duration::from_millis(10 * ticks)).context("/proc/stat: not understood")
+}
+
+fn stolen_ticks(stat: &str) -> Option<u64> {
+    stat.lines().next()?.strip_prefix("cpu ")?.split_ascii_whitespace().nth(7)?.parse().ok()
+}
+
 /// The first line: user, nice, system, idle, iowait, irq, softirq, steal, and parts of user and nice once more.
 fn busy_ticks(stat: &str) -> Option<u64> {
     let fields = stat.lines().next()?.strip_prefix("cpu ")?.split_ascii_whitespace().take(8);
@@ -91,5 +101,6 @@ mod tests {
         let stat = "cpu  100 20 3 9999 8888 400 5000 60000 7 7\ncpu0 1 1 1 1 1 1 1 1 1 1\n";
         assert_eq!(busy_ticks(stat), Some(65_523));
         assert_eq!(busy_ticks("intr 1 2 3"), None);
+        assert_eq!(stolen_ticks(stat), Some(60_000));
     }
 }

@@ -23,8 +23,8 @@ use crate::{
     cli::Cli,
     configuration::intake,
     figures::{
-        ACCEPTED_P50_MS, ACCEPTED_P99_MS, DECIDED_P50_MS, DECIDED_P99_MS, HELD_SECONDS, OTHERS, PEAK_RSS_MIB,
-        SLOW_OPEN, Values,
+        ACCEPTED_CALM_P99_MS, ACCEPTED_P50_MS, ACCEPTED_P99_MS, CALM, DECIDED_CALM_P99_MS, DECIDED_P50_MS,
+        DECIDED_P99_MS, HELD_SECONDS, OTHERS, PEAK_RSS_MIB, SLOW_OPEN, Values,
     },
     load::{LoadPlan, Span},
     load_process::LoadProcess,
@@ -43,9 +43,16 @@ const CONNECTIONS: usize = 64;
 /// Of each kind: 1,002 in all.
 const OF_EACH: usize = 167;
 
-/// How often one that reads no answer sends a callback: all of those together about as often as the well-behaved, so that what
-/// is measured is not what so many more callbacks cost.
-const DEAF_EVERY: Duration = Duration::from_millis(100);
+/// How far they come one after the other: 200 a second, as in the examples of `slowhttptest`. Were it one moment, all of
+/// a kind would be cut off in one moment ever after.
+const ONE_EVERY: Duration = Duration::from_millis(5);
+
+/// How many callbacks say where the last hundredth of them begins.
+const ENOUGH: u64 = 2_000;
+
+/// How often one that reads no answer sends a callback: all of those together less than half as often as the well-behaved, so
+/// that what is measured is not what so many more callbacks cost; and often enough to be cut off within half a minute.
+const DEAF_EVERY: Duration = Duration::from_millis(200);
 
 /// How a client is slow.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -114,8 +121,14 @@ async fn measure_server(server: &Server, are_there: bool, cli: &Cli) -> Result<V
         (ACCEPTED_P50_MS, accepted.p50_us / 1e3),
         (ACCEPTED_P99_MS, accepted.p99_us / 1e3),
         (PEAK_RSS_MIB, proc::peak_rss_mib(server.pid())?),
+        (CALM, (decided.calm_requests + accepted.calm_requests) as f64 / load.requests as f64),
         (OTHERS, account.taken_by_others(generator)?),
     ]);
+    for (name, part) in [(DECIDED_CALM_P99_MS, decided), (ACCEPTED_CALM_P99_MS, accepted)] {
+        if part.calm_requests >= ENOUGH {
+            values.insert(name, part.calm_p99_us / 1e3);
+        }
+    }
     if let Some(swarm) = swarm {
         let held = swarm.held();
         for (kind, held) in KINDS.iter().zip(held) {
@@ -157,14 +170,16 @@ impl Swarm {
         for client in 0..n_clients {
             let seen = seen.clone();
             clients.spawn(async move {
+                let kind = KINDS[client % KINDS.len()];
+                sleep(ONE_EVERY * client as u32).await;
                 loop {
-                    let Ok(stream) = connect(address, KINDS[client % KINDS.len()]).await else {
+                    let Ok(stream) = connect(address, kind).await else {
                         sleep(Duration::from_millis(100)).await;
                         continue;
                     };
                     seen.opened(client);
                     // However it ends, it is over.
-                    let _ = be_slow(stream, KINDS[client % KINDS.len()], address).await;
+                    let _ = be_slow(stream, kind, address).await;
                     seen.closed(client);
                 }
             });
@@ -176,7 +191,7 @@ impl Swarm {
     async fn complete(&self) -> Result<()> {
         let began = Instant::now();
         while self.open() < OF_EACH * KINDS.len() {
-            ensure!(began.elapsed() < Duration::from_secs(10), "only {} slow clients get in", self.open());
+            ensure!(began.elapsed() < Duration::from_secs(20), "only {} slow clients get in", self.open());
             sleep(Duration::from_millis(10)).await;
         }
         Ok(())
