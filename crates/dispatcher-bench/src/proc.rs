@@ -39,14 +39,17 @@ pub(crate) async fn settled(pid: u32) -> Result<()> {
 
 /// CPU taken so far by everything on this machine, and by whatever else its host runs on these cores.
 pub(crate) fn all_cpu() -> Result<Duration> {
-    let stat = fs::read_to_string("/proc/stat").context("/proc/stat")?;
-    busy_ticks(&stat).map(|ticks| Duration::from_millis(10 * ticks)).context("/proc/stat: not understood")
+    of_all_cores(busy_ticks)
 }
 
 /// What the host of this machine has taken of its cores so far.
 pub(crate) fn stolen() -> Result<Duration> {
+    of_all_cores(stolen_ticks)
+}
+
+fn of_all_cores(ticks: fn(&str) -> Option<u64>) -> Result<Duration> {
     let stat = fs::read_to_string("/proc/stat").context("/proc/stat")?;
-    stolen_ticks(&stat).map(|ticks| Duration::from_millis(10 * ticks)).context("/proc/stat: not understood")
+    ticks(&stat).map(|ticks| Duration::from_millis(10 * ticks)).context("/proc/stat: not understood")
 }
 
 fn stolen_ticks(stat: &str) -> Option<u64> {
